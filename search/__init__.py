@@ -1,0 +1,1 @@
+"""The service: space file in, finished and reviewed search out."""

@@ -1,0 +1,21 @@
+"""What can be wrong with what somebody gave to search."""
+
+
+class SearchError(Exception):
+    """Root of the errors that `search` raises on purpose; its text is written for the user."""
+
+
+class SpaceError(SearchError, ValueError):
+    """A space file cannot be loaded, or says something a search cannot use."""
+
+
+class OptionsError(SearchError, ValueError):
+    """A flag has a value that is not allowed, or needs what is not there."""
+
+
+class RunError(SearchError, RuntimeError):
+    """A run's folder is taken, missing, damaged, or of another search."""
+
+
+class TrialsError(SearchError, RuntimeError):
+    """No trial could be finished, so there is no winner."""

@@ -1,0 +1,1 @@
+"""Transfer learning on images: images in, a trained, explained, exported model out."""
