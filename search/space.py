@@ -106,7 +106,7 @@ def load_space(path: str | Path) -> Space:
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         lines = [
             f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == str(file)
         ]
@@ -136,7 +136,6 @@ def load_space(path: str | Path) -> Space:
         )
     if problems:
         raise SpaceError(f"{path}: " + "; ".join(problems) + ".")
-    assert callable(function)
     return Space(
         path=file,
         text=text,
@@ -144,5 +143,5 @@ def load_space(path: str | Path) -> Space:
         objective=module.OBJECTIVE,
         budget=module.BUDGET,
         known=known,
-        function=function,
+        function=module.space,
     )

@@ -79,6 +79,13 @@ class _Problems:
             raise RecipeError("; ".join(self.found))
 
 
+def _tupled(value: object, *names: str) -> None:
+    """Lists are taken for tuples, so that a recipe stays hashable whatever its author typed."""
+    for name in names:
+        if isinstance(getattr(value, name), list):
+            object.__setattr__(value, name, tuple(getattr(value, name)))
+
+
 def _counts(problems: _Problems, name: str, values: Any, *, at_least: int) -> None:
     good = isinstance(values, tuple) and len(values) >= at_least
     good = good and all(type(v) is int and 1 <= v <= 65_536 for v in values)
@@ -118,8 +125,8 @@ class Images:
     channels: Literal[1, 3] = field(default=3, kw_only=True)
     """1 keeps gray values only; models whose weights expect three see them three times."""
     patient: str | None = field(default=None, kw_only=True)
-    """Regular expression searched in the file's name; what its group (or all of it) matches names
-    the images that must stay on one side of every split. None: each image stands alone."""
+    """Regular expression searched in the path below `path`; what its group (or all of it) matches
+    names the images that must stay on one side of every split. None: each image stands alone."""
     subgroup: str | None = field(default=None, kw_only=True)
     """Regular expression of a stratum to report; images without a match have none."""
     demo: bool = field(default=False, kw_only=True)
@@ -180,8 +187,9 @@ class Objective:
     """What is maximised on validation, and which threshold ships in the end."""
 
     name: ObjectiveName
-    """`recall_weighted` is `w * recall + (1 - w) * specificity`; the rest as in scikit-learn.
-    For several classes: the mean over classes, each against the rest."""
+    """`recall_weighted` is `w * recall + (1 - w) * specificity` (not scikit-learn's scorer of that
+    name, which weighs classes by their size); the rest as in scikit-learn. For several classes:
+    the mean over classes, each against the rest."""
     recall_weight: float = field(default=0.5, kw_only=True)
     """w of `recall_weighted`, in [0, 1]."""
     beta: float = field(default=2.0, kw_only=True)
@@ -227,6 +235,7 @@ class ConvNet:
     """Share of channels dropped after each pool, in [0, 0.95]."""
 
     def __post_init__(self) -> None:
+        _tupled(self, "kernels", "pool_after")
         problems = _Problems("ConvNet")
         _counts(problems, "kernels", self.kernels, at_least=1)
         problems.number("kernel_size", self.kernel_size, 1, 31, whole=True)
@@ -298,6 +307,7 @@ class Head:
     """Share of values dropped before each dense layer and before the outputs, in [0, 0.95]."""
 
     def __post_init__(self) -> None:
+        _tupled(self, "dense")
         problems = _Problems("Head")
         problems.one_of("pool", self.pool, get_args(Pool))
         _counts(problems, "dense", self.dense, at_least=0)
