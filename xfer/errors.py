@@ -23,3 +23,7 @@ class StoreError(XferError, OSError):
 
 class ModelFileError(XferError, ValueError):
     """A file of an exported model or a checkpoint is missing, damaged or not of this version."""
+
+
+class NotFinite(XferError, ArithmeticError):
+    """A loss or an output stopped being a finite number while a recipe was trained."""
