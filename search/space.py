@@ -17,7 +17,7 @@ from typing import Any, Protocol, TypeVar
 from search.errors import SpaceError
 from xfer.recipe import Images, Objective, Recipe
 
-Choice = TypeVar("Choice", None, bool, int, float, str)
+Choice = TypeVar("Choice", bound=bool | int | float | str | None)
 
 
 class Trial(Protocol):

@@ -60,7 +60,7 @@ def test_a_space_imports_the_vocabulary_and_the_standard_library(path: Path) -> 
 
 @pytest.mark.parametrize(
     "path",
-    [ROOT / "xfer/recipe.py", ROOT / "search/space.py", ROOT / "search/trials.py"],
+    [*files("xfer/recipe"), ROOT / "search/space.py", ROOT / "search/trials.py"],
     ids=identify,
 )
 def test_the_vocabulary_loads_with_the_standard_library_alone(path: Path) -> None:

@@ -1,0 +1,190 @@
+"""Can this space be searched, and what does it contain? Answered before the first trial."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from search.check.conditions import when
+from search.check.known import check_known
+from search.check.lines import Lines
+from search.check.notes import make_notes
+from search.check.rules import (
+    backbones_named,
+    batches,
+    buildable,
+    one_range,
+    ranges,
+    repeatable,
+    told_once,
+)
+from search.check.walk import Range, Walk, draw, edge, in_words, take_walk
+from search.plan import Plan
+from xfer.models.table import TABLE
+from xfer.recipe import Pretrained, Recipe
+
+WALKS = 200
+"""Half of them over the ranges' ends. A branch taken once in 40 is missed once in 150 checks."""
+SAMPLES = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hyperparameter:
+    """A row of the table of what a space contains."""
+
+    name: str
+    """As the space calls it."""
+    range: str
+    """In words."""
+    when: str
+    """When it exists, in words; `always`."""
+    line: int | None
+    """Of the space file."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sample:
+    """A recipe that the space could propose."""
+
+    answers: str
+    """Its hyperparameters, in words."""
+    recipe: Recipe
+    """The recipe."""
+    trainable: int
+    """Parameters that are trained."""
+    parameters: int
+    """All of them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checked:
+    """What was found in a space."""
+
+    problems: tuple[str, ...]
+    """What must be mended, with the line where there is one; empty: it can be searched."""
+    notes: tuple[str, ...]
+    """What should be known, a sentence each."""
+    hyperparameters: tuple[Hyperparameter, ...]
+    """In the order of the space file."""
+    ranges: Mapping[str, Range]
+    """Optuna's distribution of each."""
+    samples: tuple[Sample, ...]
+    """Up to five, of different models as far as there are."""
+    backbones: tuple[str, ...]
+    """Those whose pretrained weights trials may need, in the table's order."""
+
+
+def check(
+    plan: Plan,
+    *,
+    classes: int = 2,
+    train_images: int | None = None,
+    prevalence: float | None = None,
+) -> Checked:
+    """Walks through the space many times and holds every walk against the rules.
+
+    The same space gives the same answer: walks are drawn from fixed seeds.
+
+    Args:
+        plan: The space with its options.
+        classes: Outputs of the models.
+        train_images: Images of the training part; None: unknown, batches are not held against it.
+        prevalence: Share of positive images, in (0, 1); None: unknown, or several classes.
+    """
+    lines = Lines(plan.space.text)
+    drawn = [_walk(plan, number) for number in range(WALKS)]
+    known_problems, known_notes, known_walks = check_known(plan, ranges(drawn), lines)
+    walks = drawn + known_walks
+    found = [
+        *told_once([problem for walk in walks for problem in walk.problems], walks),
+        *one_range(walks),
+        *repeatable(plan, drawn, lines),
+        *buildable(plan, walks, lines),
+        *batches(walks, train_images),
+        *backbones_named(plan, drawn),
+        *known_problems,
+    ]
+    problems = []
+    for problem in dict.fromkeys(found):
+        where = "" if problem.line is None else f"{plan.space.path.name}, line {problem.line}: "
+        problems.append(where + problem.text)
+    backbones = _pretrained(walks)
+    missing = _not_here(backbones)
+    notes = [*plan.notes, *known_notes]
+    notes += make_notes(plan, walks, classes=classes, prevalence=prevalence)
+    if missing and plan.options.offline:
+        problems.append(f"no weights of {missing} on this machine, and --offline forbids to fetch "
+                        "them; --backbones narrows the space, --weights none trains from random "
+                        "weights")  # fmt: skip
+    elif missing:
+        notes.append(f"The weights of {missing} are not on this machine and will be fetched when "
+                     "the search starts.")  # fmt: skip
+    return Checked(
+        problems=tuple(problems),
+        notes=tuple(notes),
+        hyperparameters=tuple(_table(drawn)),
+        ranges=ranges(walks),
+        samples=tuple(_samples(plan, drawn, classes)),
+        backbones=backbones,
+    )
+
+
+def _walk(plan: Plan, number: int) -> Walk:
+    generator = random.Random(number)
+    how = edge if number % 2 else draw
+    return take_walk(plan, lambda _, distribution: how(distribution, generator))
+
+
+def _table(walks: Sequence[Walk]) -> Iterator[Hyperparameter]:
+    # A walk that ended in an error did not ask all it would have asked.
+    answers = [walk.answers for walk in walks if walk.recipe is not None]
+    answers = answers or [walk.answers for walk in walks]
+    first: dict[str, int | None] = {}
+    for question in (question for walk in walks for question in walk.questions):
+        first.setdefault(question.name, question.line)
+    asked = ranges(walks)
+    for name, distribution in sorted(asked.items(), key=lambda pair: first[pair[0]] or 0):
+        condition = when(name, answers) if any(name in walk for walk in answers) else "sometimes"
+        yield Hyperparameter(
+            name=name, range=in_words(distribution), when=condition, line=first[name]
+        )
+
+
+def _samples(plan: Plan, walks: Sequence[Walk], classes: int) -> Iterator[Sample]:
+    from xfer.models.assembly import describe
+    from xfer.models.limits import problems
+
+    size, channels = plan.data.size, plan.data.channels
+    good = [
+        (walk, walk.recipe)
+        for walk in walks[::2]  # those that were not sent to the ranges' ends
+        if walk.recipe is not None and not problems(walk.recipe, size=size, channels=channels)
+    ]
+    models: dict[str, tuple[Walk, Recipe]] = {}
+    for walk, recipe in good:
+        models.setdefault(getattr(recipe.model, "name", "ConvNet"), (walk, recipe))
+    chosen = list(models.values())[:SAMPLES]
+    chosen += [pair for pair in good if pair not in chosen][: SAMPLES - len(chosen)]
+    for walk, recipe in chosen:
+        described = describe(recipe, classes=classes, size=size, channels=channels)
+        yield Sample(
+            answers=walk.in_words(),
+            recipe=recipe,
+            trainable=described.trainable,
+            parameters=described.parameters,
+        )
+
+
+def _pretrained(walks: Sequence[Walk]) -> tuple[str, ...]:
+    models = [walk.recipe.model for walk in walks if walk.recipe is not None]
+    names = {m.name for m in models if isinstance(m, Pretrained) and m.weights == "imagenet"}
+    return tuple(name for name in TABLE if name in names)
+
+
+def _not_here(backbones: Sequence[str]) -> str:
+    if not backbones:
+        return ""
+    from xfer.models.weights import at_hand
+
+    return ", ".join(name for name in backbones if not at_hand(name))

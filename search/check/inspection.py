@@ -1,0 +1,59 @@
+"""Can this space be searched on this data? The rules for spaces, held against real images."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from search.check.checked import Checked, check
+from search.plan import SPLIT_SEED, Plan
+from xfer.errors import DataError
+
+if TYPE_CHECKING:
+    from xfer.data.sources import Source
+    from xfer.data.splits import Splits
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inspection:
+    """A space and its data, looked at together."""
+
+    checked: Checked
+    """The space; its problems hold the data's too."""
+    source: Source | None
+    """The images, listed and not decoded; None: they cannot be used."""
+    splits: Splits | None
+    """Train, validation and test; None: they cannot be made."""
+
+
+def inspect(plan: Plan) -> Inspection:
+    """Lists the images, splits them, and checks the space against what is there.
+
+    No image is decoded and no weights are fetched.
+    """
+    from xfer.data.sources import open_source
+    from xfer.data.splits import split_items
+
+    source = splits = None
+    problems: tuple[str, ...] = ()
+    try:
+        source = open_source(plan.data, seed=SPLIT_SEED)
+        splits = split_items(source.items, seed=SPLIT_SEED)
+    except DataError as error:
+        problems = (str(error).removesuffix("."),)
+    classes, prevalence = 2, None
+    if source is not None:
+        positive = source.positive
+        if positive is None:
+            classes = len(source.classes)
+        else:
+            prevalence = sum(i.label == positive for i in source.items) / len(source.items)
+    checked = check(
+        plan,
+        classes=classes,
+        train_images=None if splits is None else len(splits.train),
+        prevalence=prevalence,
+    )
+    notes = (*checked.notes, *(source.notes if source else ()), *(splits.made if splits else ()))
+    checked = replace(checked, problems=problems + checked.problems, notes=notes)
+    return Inspection(checked=checked, source=source, splits=splits)

@@ -1,0 +1,183 @@
+"""What happens when the trials are over: the winner, its threshold, and the test part, once.
+
+The order keeps the test part honest: the winner and its threshold are fixed on validation, that is
+written down, and only then is the test part opened. Opening it is on record before it happens, so
+that a kill in between still counts.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from search.errors import TrialsError
+from search.result import with_intervals
+from search.rundir import RunDir
+from search.trials import TrialRow
+from xfer.data.dataset import Dataset
+from xfer.recipe import Objective, from_json, to_json
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finished:
+    """What came of a search."""
+
+    best: TrialRow
+    """The winner, chosen on validation."""
+    threshold: Mapping[str, Any] | None
+    """`value`, `chosen_on`, `rule`, `supported`, `said`; None with several classes."""
+    test: Mapping[str, Any] | None
+    """As `search.result.with_intervals` gives it; None: the test part stays closed."""
+    opened: int
+    """How often the test part has been opened in this run."""
+    marks: tuple[str, ...]
+    """What a reader has to know before believing the rest."""
+
+
+def choose_winner(rows: Sequence[TrialRow]) -> TrialRow:
+    """The finished trial with the best search score; of equal ones the earlier.
+
+    Raises:
+        TrialsError: no trial was finished; with what ended them.
+    """
+    finished = [row for row in rows if row.state == "complete" and row.value is not None]
+    if not finished:
+        reasons = sorted({f"{row.state}: {row.ended}" for row in rows if row.ended})
+        why = "; ".join(reasons[:5]) if reasons else "there was no time for one"
+        raise TrialsError(f"no trial could be finished, so there is no model ({why}).")
+    return max(finished, key=lambda row: (row.value or 0.0, -row.number))
+
+
+def finish(
+    run: RunDir,
+    rows: Sequence[TrialRow],
+    data: Dataset,
+    objective: Objective,
+    *,
+    demo: bool,
+    reopen_test: bool = False,
+    about: Mapping[str, Any] | None = None,
+) -> Finished:
+    """Chooses the winner, exports it, and scores it on the test part.
+
+    Args:
+        run: its folder; checkpoints of the winner are there.
+        rows: every trial.
+        data: with its test part.
+        objective: what was maximised, and the rule for the threshold that ships.
+        demo: the images are built in.
+        reopen_test: score on the test part although an earlier winner of this run was.
+        about: lines for the model card.
+
+    Raises:
+        TrialsError: no trial was finished.
+        ModelFileError: the winner's checkpoint is missing or damaged.
+    """
+    from xfer.checkpoint import read_best, restore_best
+    from xfer.evaluate.thresholds import choose_threshold
+    from xfer.export import export
+    from xfer.numerics import pick_device
+
+    best = choose_winner(rows)
+    folder = run.checkpoint(best.number)
+    kept = read_best(folder)
+    marks: list[str] = []
+    chosen = threshold = None
+    if data.positive is not None:
+        scores = kept.probabilities[:, data.positive]
+        chosen = choose_threshold(objective.threshold, objective, scores, kept.labels)
+        threshold = {
+            "value": chosen.value,
+            "chosen_on": f"validation, {len(kept.labels)} images",
+            "rule": to_json(objective.threshold),
+            "supported": chosen.supported,
+            "said": chosen.said,
+        }
+        if not chosen.supported:
+            marks.append(chosen.said)
+    net = restore_best(folder, device=pick_device())
+    opened = _opened(run)
+    test = None
+    # The winner that was scored before: its result stands. A kill in between left no result, and
+    # the same model gives the same one.
+    again = bool(opened) and opened[-1]["trial"] == best.number
+    if again and "test" in opened[-1]:
+        test = opened[-1]["test"]
+    elif opened and not again and not reopen_test:
+        marks.append(
+            f"The test part was opened for trial {opened[-1]['trial']} already; trial "
+            f"{best.number}, better on validation, was not scored on it. --resume --reopen-test "
+            "does that, and every output will say so."
+        )
+    else:
+        note: dict[str, Any] = {"trial": best.number, "at": datetime.now(UTC).isoformat()}
+        before = opened[:-1] if again else opened
+        _write_opened(run, [*before, note])
+        test = score(net, data, "test", threshold=None if chosen is None else chosen.value)
+        _write_opened(run, [*before, note | {"test": test}])
+    times = len(_opened(run))
+    if times > 1:
+        marks.append(f"The test part was opened {times} times for this run.")
+    export(
+        run.best,
+        net,
+        from_json(best.recipe),
+        data,
+        threshold=chosen,
+        metrics={
+            "val": {"search_score": best.value, **best.val},
+            **({} if test is None else {"test": test}),
+        },
+        about=about,
+        demo=demo,
+    )
+    return Finished(best=best, threshold=threshold, test=test, opened=times, marks=tuple(marks))
+
+
+def score(net: Any, data: Dataset, part: str, *, threshold: float | None) -> dict[str, Any]:
+    """Metrics of a model on one part of the data, as `search.result.with_intervals` gives them."""
+    import numpy as np
+    import torch
+
+    from xfer.evaluate.confusion import confusion_binary, confusion_matrix
+    from xfer.evaluate.metrics import evaluate_binary, evaluate_classes
+    from xfer.steps import predict_logits
+
+    rows = data.splits[part]
+    device = next(net.parameters()).device
+    logits = predict_logits(net, data.pixels, rows, device=device)
+    probabilities = torch.softmax(logits, dim=1).numpy()
+    labels = data.labels[rows]
+    if threshold is not None:
+        scores = probabilities[:, data.positive]
+        counts = confusion_binary(scores, labels, threshold=threshold)
+        confusion = {key: int(getattr(counts, key)) for key in ("tp", "fp", "fn", "tn")}
+        return with_intervals(evaluate_binary(scores, labels, threshold=threshold), confusion)
+    decided = np.argmax(probabilities, axis=1)
+    matrix = confusion_matrix(labels, decided, classes=len(data.classes))
+    confusion = {"classes": list(data.classes), "matrix": matrix.tolist()}
+    return with_intervals(evaluate_classes(probabilities, labels, data.classes), confusion)
+
+
+def keep_best_checkpoints(run: RunDir, rows: Sequence[TrialRow], *, keep: int) -> None:
+    """Removes the checkpoints of trials that have ended and are not among the best `keep`."""
+    ended = [row for row in rows if row.state not in ("waiting", "running")]
+    ranked = sorted(
+        (row for row in ended if row.state == "complete" and row.value is not None),
+        key=lambda row: (-(row.value or 0.0), row.number),
+    )
+    kept = {row.number for row in ranked[:keep]}
+    for row in ended:
+        if row.number not in kept:
+            shutil.rmtree(run.checkpoint(row.number), ignore_errors=True)
+
+
+def _opened(run: RunDir) -> list[dict[str, Any]]:
+    return run.read_json(run.test_opened) if run.test_opened.exists() else []
+
+
+def _write_opened(run: RunDir, notes: Sequence[Mapping[str, Any]]) -> None:
+    run.write_json(run.test_opened, list(notes))

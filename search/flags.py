@@ -1,0 +1,126 @@
+"""Which flags does `search.run` know, and what may stand behind each?
+
+Standard library only. `search.options` reads a command line by these tables.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import isfinite
+from typing import Any
+
+from search.messages import near
+
+
+def _whole(low: int, high: int | None = None) -> Callable[[str], int]:
+    def read(text: str) -> int:
+        allowed = f"of at least {low}" if high is None else f"in [{low}, {high}]"
+        try:
+            value = int(text)
+        except ValueError:
+            value = None
+        if value is None or value < low or (high is not None and value > high):
+            raise ValueError(f"must be a whole number {allowed}, got {text!r}")
+        return value
+
+    return read
+
+
+def _above_zero(high: float | None = None) -> Callable[[str], float]:
+    def read(text: str) -> float:
+        allowed = "above 0" if high is None else f"in (0, {high:g}]"
+        try:
+            value = float(text)
+        except ValueError:
+            value = float("nan")
+        if not isfinite(value) or value <= 0 or (high is not None and value > high):
+            raise ValueError(f"must be a number {allowed}, got {text!r}")
+        return value
+
+    return read
+
+
+def _gpus(text: str) -> float:
+    if text == "auto":
+        raise ValueError("auto is not built yet; give a number, or leave it out")
+    return _above_zero(8)(text)
+
+
+def _text(text: str) -> str:
+    if not text.strip():
+        raise ValueError("must not be empty")
+    return text
+
+
+def _names(text: str) -> tuple[str, ...]:
+    names = tuple(name.strip() for name in text.split(",") if name.strip())
+    if not names:
+        raise ValueError(f"must be names with commas between them, got {text!r}")
+    return tuple(dict.fromkeys(names))
+
+
+def _weights(text: str) -> str:
+    if text not in ("imagenet", "none"):
+        raise ValueError(f"must be imagenet or none, got {text!r}{near(text, ['imagenet'])}")
+    return text
+
+
+def _file_name(text: str) -> str:
+    if not text.strip() or "/" in text or "\\" in text or "\0" in text or text[0] in ".-":
+        raise ValueError(
+            f"must be a plain folder name that begins with neither '.' nor '-', got {text!r}; "
+            "--out says where the folder is"
+        )
+    return text
+
+
+def _url(text: str) -> str:
+    if "://" not in text:
+        raise ValueError(f"must be a URL such as sqlite:///study.db, got {text!r}")
+    return text
+
+
+Row = tuple[str, str | None, Callable[[Any], Any], str]
+"""Flag; what stands behind it in the help (None: a switch); what reads its text, raising
+ValueError with the end of a sentence; help."""
+GROUPS: dict[str, list[Row]] = {
+    "images": [
+        ("--data", "PATH", _text, "a folder, an .npz or builtin:NAME, in place of the space's"),
+        ("--positive", "CLASS", _text, "class that must not be missed"),
+        ("--image-size", "N", _whole(8, 4096), "side of the images, in pixels"),
+        ("--demo", None, bool, "built-in phantom images and a small budget"),
+    ],
+    "budget": [
+        ("--trials", "N", _whole(1), "trials, finished or not"),
+        ("--epochs", "N", _whole(1), "at most this many epochs per trial"),
+        ("--minutes", "M", _above_zero(), "wall time of the search"),
+        ("--seed", "N", _whole(0, 2**32 - 1), "of sampler and weights (default 0)"),
+    ],
+    "what is searched": [
+        ("--backbones", "A,B", _names, "only these models, of those the space names"),
+        ("--weights", "W", _weights, "imagenet, or none: train from random weights"),
+        ("--offline", None, bool, "never fetch weights"),
+        ("--known", "NAMES", _text, "try only these known configurations first (may be repeated)"),
+        ("--known-only", None, bool, "run the known configurations and nothing else"),
+    ],
+    "machine": [
+        ("--workers", "N", _whole(1), "trials side by side"),
+        ("--gpus-per-trial", "F", _gpus, "GPUs of one worker, such as 1 or 0.5"),
+        ("--address", "ADDR", _text, "Ray cluster to join"),
+        ("--cache-gb", "G", _above_zero(), "disk space for decoded images and features"),
+    ],
+    "run": [
+        ("--name", "NAME", _file_name, "name of the run's folder (default: the space's)"),
+        ("--out", "DIR", _text, "folder of the runs (default: runs)"),
+        ("--resume", None, bool, "go on with the run called NAME; other flags stay as they were"),
+        ("--reopen-test", None, bool, "score another winner of a resumed run on the test part"),
+        ("--keep", "K", _whole(1), "trials whose checkpoints stay in the end (default 3)"),
+        ("--storage", "URL", _url, "storage of the study, in place of the run's own SQLite file"),
+        ("--dry-run", None, bool, "say what would be done, and end"),
+    ],
+}  # fmt: skip
+
+UNBUILT: dict[str, str | None] = {
+    "--folds": "K", "--refits": "K", "--strict": None, "--resplit": None, "--keep-splits": None,
+}  # fmt: skip
+"""Flags that DESIGN knows and no code stands behind yet, with what they take."""

@@ -1,0 +1,61 @@
+"""What will the search that is asked for need here? The forecast of a plan."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from search.check.inspection import Inspection
+from search.forecast import Forecast, Need, Work, forecast, measure_speed
+from search.plan import Plan
+
+if TYPE_CHECKING:
+    from search.workers import Slots
+
+
+def foresee(plan: Plan, inspection: Inspection, slots: Slots) -> Forecast:
+    """Time, memory and disk, from the sample recipes and a second of measurement.
+
+    Args:
+        plan: what is asked for.
+        inspection: of it; without problems.
+        slots: room for trials.
+    """
+    from xfer.models.assembly import describe
+    from xfer.store import default_root
+
+    splits = inspection.splits
+    if splits is None:
+        raise ValueError("foresee needs an inspection without problems")
+    size, channels = plan.data.size, plan.data.channels
+    works = []
+    for sample in inspection.checked.samples:
+        cost = describe(sample.recipe, classes=2, size=size, channels=channels)
+        works.append(
+            Work(
+                prefix=cost.prefix_madds,
+                suffix=cost.suffix_madds,
+                epochs=sample.recipe.epochs or plan.budget.epochs,
+                weight_bytes=4 * cost.parameters,
+            )
+        )
+    images = len(splits.train) + len(splits.val) + len(splits.test)
+    heaviest = max(work.weight_bytes for work in works)
+    return forecast(
+        works,
+        trials=plan.budget.trials,
+        train_images=len(splits.train),
+        val_images=len(splits.val),
+        speed=measure_speed(threads=slots.threads, device=slots.device),
+        workers=slots.workers,
+        minutes=plan.budget.minutes,
+        needs=(
+            Need(path=default_root(), bytes=images * size * size * channels, what="decoded images"),
+            Need(
+                # Weights and two moments of Adam, of every trial while the search runs.
+                path=Path(plan.options.out).absolute(),
+                bytes=4 * heaviest * plan.budget.trials,
+                what="checkpoints",
+            ),
+        ),
+    )

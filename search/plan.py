@@ -1,0 +1,190 @@
+"""What will be searched? A space, as the options ask for it.
+
+Neither torch nor Ray is loaded here. `Plan.recipe` stands between a trial and the space's
+function: it narrows the choice of models, says how long a recipe trains, and from which weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from search.errors import OptionsError, SpaceError
+from search.messages import together
+from search.narrowing import CONVNET, NarrowedTrial, left_known
+from search.options import Options
+from search.space import Budget, Space, Trial
+from xfer.errors import RecipeError
+from xfer.models.table import TABLE
+from xfer.recipe import Images, Objective, Pretrained, Recipe, to_json
+
+DEMO_TRIALS, DEMO_EPOCHS, DEMO_MINUTES, DEMO_SIZE = 10, 4, 1.5, 64
+"""A demo's budget: with start and end, three minutes on two cores."""
+SPLIT_SEED = 0
+"""Of the splits we cut. Not --seed: another seed would be another test part, and whoever tries
+several seeds would choose among test parts."""
+DEMO_IMAGES = {
+    "path": "builtin:phantoms",
+    "positive": "PNEUMONIA",
+    "patient": None,  # the phantoms know
+    "subgroup": "(bacteria|virus)",
+}
+"""In place of the space's."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """A space with options applied to it."""
+
+    space: Space
+    """As it was loaded."""
+    options: Options
+    """As they were asked for."""
+    data: Images
+    """The images; a path of this machine is absolute."""
+    budget: Budget
+    """When the search ends, and the epochs of a recipe that names none."""
+    most_epochs: int | None
+    """Cap on every recipe's epochs; None: no cap."""
+    known: Mapping[str, Mapping[str, Any]]
+    """Configurations tried first, by name, in order."""
+    models: frozenset[str] | None
+    """The models that may be chosen; None: all that the space names."""
+    demo: bool
+    """The images are built-in phantoms, and every output says so."""
+    notes: tuple[str, ...]
+    """What the options changed that somebody should read, a sentence each."""
+
+    @property
+    def objective(self) -> Objective:
+        """The space's."""
+        return self.space.objective
+
+    def recipe(self, trial: Trial) -> Recipe:
+        """The recipe of a trial, its epochs and weights resolved.
+
+        Raises:
+            SpaceError: the space's function returned no `Recipe`.
+            OptionsError: no choice is left of a choice of models.
+            Exception: what the space's function raises.
+        """
+        recipe = self.space.function(NarrowedTrial(trial, self.models))
+        if not isinstance(recipe, Recipe):
+            raise SpaceError(f"space(trial) must return a Recipe, got {recipe!r}")
+        epochs = self.budget.epochs if recipe.epochs is None else recipe.epochs
+        if self.most_epochs is not None:
+            epochs = min(epochs, self.most_epochs)
+        model, weights = recipe.model, self.options.weights
+        if isinstance(model, Pretrained) and weights == "none":
+            model = replace(model, weights="none", unfreeze_depth=4)
+        elif isinstance(model, Pretrained) and weights == "imagenet":
+            model = replace(model, weights="imagenet")
+        return replace(recipe, epochs=epochs, model=model)
+
+    def to_json(self) -> dict[str, Any]:
+        """What a manifest keeps of it."""
+        return {
+            "options": self.options.to_json(),
+            "data": to_json(self.data),
+            "objective": to_json(self.objective),
+            "budget": {
+                "minutes": self.budget.minutes,
+                "trials": self.budget.trials,
+                "epochs": self.budget.epochs,
+            },
+            "most_epochs": self.most_epochs,
+            "known": {name: dict(entry) for name, entry in self.known.items()},
+            "models": None if self.models is None else sorted(self.models),
+            "demo": self.demo,
+            "notes": list(self.notes),
+        }
+
+
+def make_plan(space: Space, options: Options, *, at_hand: Sequence[str] | None = None) -> Plan:
+    """A space with options applied.
+
+    Args:
+        space: The loaded space.
+        options: What was asked for.
+        at_hand: Backbones whose weights are on this machine, for a demo; None: look.
+
+    Raises:
+        OptionsError: options that this space cannot follow; all of them in one message.
+    """
+    problems: list[str] = []
+    notes: list[str] = []
+    data, demo = _images(space, options, problems, notes)
+    models = frozenset(options.backbones) if options.backbones is not None else None
+    if demo and models is None and options.weights != "none":
+        here = _here() if at_hand is None else at_hand
+        models = frozenset((CONVNET, *here))
+        notes.append(f"Searched are ConvNets and the backbones whose weights are on this machine: "
+                     f"{', '.join(here) or 'none'}.")  # fmt: skip
+    known = left_known(space, options, models, problems, notes)
+    budget = space.budget
+    caps = [options.epochs] if options.epochs is not None else []
+    if demo:
+        caps += [DEMO_EPOCHS] if options.epochs is None else []
+        minutes = DEMO_MINUTES if budget.minutes is None else min(budget.minutes, DEMO_MINUTES)
+        budget = replace(budget, minutes=minutes, trials=min(budget.trials, DEMO_TRIALS))
+    if options.minutes is not None:
+        budget = replace(budget, minutes=options.minutes)
+    if options.trials is not None:
+        budget = replace(budget, trials=options.trials)
+    if options.known_only:
+        if options.trials is not None:
+            problems.append("--known-only runs as many trials as there are configurations; "
+                            "leave --trials out")  # fmt: skip
+        if not known:
+            problems.append("--known-only has nothing to run: no known configuration is left")
+        budget = replace(budget, trials=max(1, len(known)))
+    if caps:
+        if options.epochs is not None and options.epochs > budget.epochs:
+            notes.append(
+                f"--epochs {options.epochs} is a cap: recipes that name no epochs train for the "
+                f"space's {budget.epochs}."
+            )
+        budget = replace(budget, epochs=min(budget.epochs, *caps))
+    if options.weights == "none":
+        notes.append(
+            "--weights none: backbones start from random weights, and all of their stages are "
+            "trained, whatever the space's unfreeze depth says."
+        )
+    if problems:
+        raise OptionsError(together(problems))
+    return Plan(
+        space=space, options=options, data=data, budget=budget,
+        most_epochs=min(caps) if caps else None, known=known, models=models, demo=demo,
+        notes=tuple(notes),
+    )  # fmt: skip
+
+
+def _here() -> list[str]:
+    from xfer.models.weights import at_hand
+
+    return [name for name in TABLE if at_hand(name)]
+
+
+def _images(
+    space: Space, options: Options, problems: list[str], notes: list[str]
+) -> tuple[Images, bool]:
+    path = space.data.path if options.data is None else options.data
+    if not path.startswith("builtin:"):
+        path = str(Path(path).expanduser().absolute())
+    # A missing folder that no demo stands in for is told by xfer.data, with the other problems.
+    missing = not path.startswith("builtin:") and not Path(path).exists()
+    demo = options.demo or (missing and space.data.demo and options.data is None)
+    changes: dict[str, Any] = {"path": path}
+    if demo:
+        reason = "--demo" if options.demo else f"no images at {path}"
+        notes.append(f"DEMO, SYNTHETIC IMAGES ({reason}): nothing below is about real images.")
+        changes = {**DEMO_IMAGES, "size": min(space.data.size, DEMO_SIZE)}
+    changes |= {"positive": options.positive} if options.positive is not None else {}
+    changes |= {"size": options.image_size} if options.image_size is not None else {}
+    try:
+        return replace(space.data, **changes), demo
+    except RecipeError as error:
+        problems.append(str(error))
+        return space.data, demo

@@ -1,0 +1,274 @@
+"""How far is the search? A live table on a terminal, plain lines everywhere else."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from math import isfinite
+from typing import Any, Self, TextIO
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from search.amounts import clock, duration, roughly, setting, share
+from search.forecast import seconds_left
+from search.trials import EpochDone, Event, State, TrialEnded, TrialRow, TrialStarted
+
+ROWS = 15
+"""Trials shown at once: running ones, then the best."""
+_STYLES: dict[State, str] = {
+    "running": "cyan",
+    "complete": "green",
+    "pruned": "dim",
+    "waiting": "dim",
+    "infeasible": "yellow",
+    "failed": "red",
+}
+_SHOWN = (("recall", "specificity"), ("accuracy", "balanced_accuracy"))
+"""Two metrics beside the score: with a positive class, and with several classes."""
+
+
+@dataclass
+class _Line:
+    """What is shown of one trial."""
+
+    number: int
+    label: str
+    epochs: int
+    state: State = "running"
+    epoch: int = 0
+    score: float | None = None
+    best_epoch: int | None = None
+    val: Mapping[str, float] = field(default_factory=dict)
+    seconds: float = 0.0
+
+
+class Progress:
+    """A watcher, and a context in which the table is on the screen.
+
+    It writes to `stream` and nowhere else. Ctrl-C inside the context leaves the last table and
+    a working terminal.
+    """
+
+    def __init__(
+        self,
+        *,
+        run: str,
+        trials: int,
+        epochs: int,
+        several_classes: bool = False,
+        constant: float | None = None,
+        minutes: float | None = None,
+        demo: bool = False,
+        told: Iterable[TrialRow] = (),
+        stream: TextIO | None = None,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Shows nothing before the context is entered.
+
+        Args:
+            run: its name.
+            trials: to be told in all, those in `told` included.
+            epochs: of a recipe that names none.
+            several_classes: there is no positive class.
+            constant: search score of the best constant answer.
+            minutes: limit of the search.
+            demo: say so.
+            told: what the study already has, when a run is resumed.
+            stream: standard output by default; a table where it is a terminal.
+            now: seconds.
+        """
+        self._run, self._trials, self._epochs = run, trials, epochs
+        self._metrics = _SHOWN[several_classes]
+        self._constant, self._demo, self._now = constant, demo, now
+        self._limit = None if minutes is None else minutes * 60
+        self._stream = sys.stdout if stream is None else stream
+        self._lines = {row.number: _told(row, epochs) for row in told}
+        self._told_before = self._told()
+        self._begun = now()
+        self._lock = threading.RLock()  # the table is drawn by a thread of its own
+        self._live: Live | None = None
+
+    def __enter__(self) -> Self:
+        self._begun = self._now()
+        console = Console(file=self._stream)
+        # Asked of the stream itself: FORCE_COLOR makes rich call a log file a terminal.
+        if self._stream.isatty() and not console.is_dumb_terminal:
+            self._live = Live(
+                console=console,
+                get_renderable=self.render,
+                refresh_per_second=2,
+                vertical_overflow="crop",
+            )
+            self._live.start(refresh=True)
+        elif self._demo:
+            self._print("DEMO, SYNTHETIC IMAGES")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._live is not None:
+            live, self._live = self._live, None
+            live.stop()  # draws once more and gives the cursor back
+
+    def __call__(self, event: Event) -> None:
+        """Takes one event in, and prints a line of it where there is no table."""
+        with self._lock:
+            if isinstance(event, TrialStarted):
+                line = self._started(event)
+                text = f"trial {line.number} begins: {line.label}"
+                text += f" (goes on after epoch {line.epoch})" if line.epoch else ""
+            elif isinstance(event, EpochDone):
+                self._epoch(event)
+                text = None
+            else:
+                text = self._ended(event)
+        if self._live is None and text is not None:
+            self._print(text)
+
+    def render(self) -> RenderableType:
+        """The table as it is now, with what stands above it."""
+        with self._lock:
+            title = Text(self._run, style="bold")
+            title.append(f"  {self._told()} of {self._trials} trials", style="not bold")
+            counts = Counter(line.state for line in self._lines.values())
+            for state, style in _STYLES.items():
+                if counts[state]:
+                    title.append(f"  {counts[state]} {state}", style=f"not bold {style}")
+            parts: list[RenderableType] = [title, Text(f"{self._best_said()}  {self._time_said()}")]
+            if self._demo:
+                parts.insert(0, Text(" DEMO, SYNTHETIC IMAGES ", style="bold black on yellow"))
+            return Group(*parts, self._table())
+
+    def _table(self) -> Table:
+        table = Table(box=None, pad_edge=False, header_style="dim")
+        for name in ("trial", "state", "epoch", "score", *self._metrics, "seconds"):
+            right = name not in ("state",)
+            table.add_column(
+                name.replace("_", " "), justify="right" if right else "left", no_wrap=True
+            )
+        table.add_column("", no_wrap=True, overflow="ellipsis", ratio=1)
+        for line in self._first():
+            table.add_row(
+                str(line.number),
+                Text(line.state, style=_STYLES[line.state]),
+                f"{line.epoch}/{line.epochs}",
+                share(line.score),
+                *(share(line.val.get(name)) for name in self._metrics),
+                f"{line.seconds:.0f}",
+                Text(line.label),
+            )
+        return table
+
+    def _first(self) -> list[_Line]:
+        """Running trials by number, then the best of the others."""
+
+        def place(line: _Line) -> tuple[bool, float, int]:
+            if line.state == "running":
+                return False, 0.0, line.number
+            return True, -line.score if line.score is not None else float("inf"), line.number
+
+        return sorted(self._lines.values(), key=place)[:ROWS]
+
+    def _started(self, event: TrialStarted) -> _Line:
+        line = self._lines.get(event.number)
+        if line is None:
+            epochs = event.recipe.get("epochs") or self._epochs
+            line = _Line(event.number, _label(event.name, event.params), epochs)
+            self._lines[event.number] = line
+        line.state = "running"
+        return line
+
+    def _epoch(self, event: EpochDone) -> None:
+        line = self._lines[event.number]
+        result = event.result
+        if result["epoch"] <= line.epoch:
+            return  # a resumed trial tells its earlier epochs again
+        line.epoch = int(result["epoch"])
+        line.seconds += float(result["seconds"])
+        if result["best"] and isfinite(result["search_score"]):
+            line.score, line.best_epoch = float(result["search_score"]), int(result["epoch"])
+            line.val = result["val"]
+
+    def _ended(self, event: TrialEnded) -> str:
+        # A trial that was put back before it began has no line yet.
+        line = self._lines.setdefault(event.number, _Line(event.number, "", self._epochs))
+        line.state = event.state
+        text = f"trial {line.number} {line.state}"
+        if line.score is not None:
+            metrics = ", ".join(f"{n} {share(line.val.get(n))}" for n in self._metrics)
+            text += (
+                f": score {share(line.score)} at epoch {line.best_epoch} of {line.epochs}, "
+                f"{metrics}, {duration(line.seconds)}"
+            )
+        if event.state in ("infeasible", "failed"):
+            text += f" ({event.ended})"
+        return (
+            f"{text}  [{self._told()} of {self._trials}, {self._best_said()}, {self._time_said()}]"
+        )
+
+    def _told(self) -> int:
+        return sum(line.state not in ("running", "waiting") for line in self._lines.values())
+
+    def _best_said(self) -> str:
+        scored = [
+            line
+            for line in self._lines.values()
+            if line.score is not None and line.state in ("running", "complete", "pruned")
+        ]
+        text = "no score yet"
+        if scored:
+            best = max(scored, key=lambda line: (line.score or 0.0, -line.number))
+            text = f"best {share(best.score)} by trial {best.number}"
+        return text + ("" if self._constant is None else f", best constant {share(self._constant)}")
+
+    def _time_said(self) -> str:
+        elapsed = self._now() - self._begun
+        under_way = sum(
+            min(1.0, line.epoch / line.epochs)
+            for line in self._lines.values()
+            if line.state == "running"
+        )
+        told = self._told()
+        left = seconds_left(
+            done=told - self._told_before + under_way,
+            elapsed=elapsed,
+            remaining=self._trials - told - under_way,
+            limit=self._limit,
+        )
+        about = "" if left is None else f", about {roughly(left)} left"
+        return f"{clock(elapsed)} elapsed{about}"
+
+    def _print(self, text: str) -> None:
+        print(text, file=self._stream, flush=True)
+
+
+def _told(row: TrialRow, epochs: int) -> _Line:
+    planned = (row.recipe or {}).get("epochs") or epochs
+    return _Line(
+        number=row.number,
+        label=_label(row.name, row.params),
+        epochs=planned,
+        state=row.state,
+        epoch=max(row.scores, default=0),
+        score=row.value,
+        best_epoch=row.best_epoch,
+        val=row.val,
+        seconds=row.seconds,
+    )
+
+
+def _label(name: str | None, params: Mapping[str, Any]) -> str:
+    """The known configuration's name, or the hyperparameters, the model first."""
+    if name is not None:
+        return name
+    ordered = sorted(params.items(), key=lambda item: item[0] != "model")
+    return " ".join(
+        setting(value) if key == "model" else f"{key.rsplit('/', 1)[-1]}={setting(value)}"
+        for key, value in ordered
+    )

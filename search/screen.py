@@ -1,0 +1,92 @@
+"""What is printed before and after the trials? Lines for people, most important first."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from search.amounts import bound, setting, share
+from search.check.inspection import Inspection
+from search.plan import Plan
+from search.rundir import RunDir
+
+Say = Callable[[str], None]
+
+_SHOWN = (
+    "recall", "specificity", "precision", "balanced_accuracy", "accuracy", "f2", "auroc",
+    "average_precision",
+)  # fmt: skip
+
+
+def tell_plan(plan: Plan, inspection: Inspection, say: Say) -> None:
+    """What will run, on what data, and what should be known of it."""
+    checked, source, splits = inspection.checked, inspection.source, inspection.splits
+    for note in plan.notes:
+        say(note)
+    weight = plan.objective.recall_weight
+    formula = f" ({share(weight)} recall + {share(1 - weight)} specificity)"
+    formula = formula if plan.objective.name == "recall_weighted" else ""
+    say(
+        f"Space {plan.space.path.stem}: {len(checked.hyperparameters)} hyperparameters, "
+        f"{len(plan.known)} known configurations; maximises {plan.objective.name}{formula}."
+    )
+    if source is not None and splits is not None:
+        parts = ", ".join(
+            f"{len(rows):,} {name}"
+            for name, rows in (("train", splits.train), ("val", splits.val), ("test", splits.test))
+        )
+        what = f"positive is {source.classes[source.positive]}" if source.positive is not None \
+            else f"{len(source.classes)} classes"  # fmt: skip
+        say(f"Data {source.name}: {parts}; {what}; {plan.data.size} x {plan.data.size} pixels.")
+    for note in checked.notes:
+        if note not in plan.notes:
+            say(f"note: {note}")
+
+
+def tell_findings(audit: Mapping[str, Any], say: Say) -> None:
+    """What was wrong with the data, a line each."""
+    for finding in audit["findings"]:
+        examples = ", ".join(map(str, finding["examples"][:3]))
+        say(f"data: {finding['count']:,} {finding['kind']} ({examples}): {finding['effect']} "
+            f"{finding['action']}")  # fmt: skip
+
+
+def tell_end(run: RunDir, result: Mapping[str, Any], say: Say) -> None:
+    """The answer, the numbers behind it, and where everything is."""
+    say("")
+    say(result["answer"])
+    test, best = result["test"], result["best"]
+    if test is not None:
+        for name in _SHOWN:
+            metric = test.get(name)
+            if metric is None or metric["value"] is None:
+                continue
+            low, high = metric["low"], metric["high"]
+            interval = f"  ({bound(low)} to {bound(high)})" if low is not None else ""
+            say(f"  test {name:<18} {share(metric['value']):>6}{interval}")
+    for mark in result["marks"]:
+        say(f"mark: {mark}")
+    if best is not None:
+        name = f" ({best['name']})" if best["name"] else ""
+        params = ", ".join(f"{key}={setting(value)}" for key, value in best["params"].items())
+        say(f"Best: trial {best['number']}{name}, epoch {best['epoch']}: {params}")
+    if result["threshold"] is not None:
+        say(f"Threshold: {result['threshold']['said']}")
+    say(f"Model: {run.best}    python -m xfer.predict {run.best} IMAGE...")
+    say(f"Report: {run.report}")
+
+
+@contextmanager
+def decoding() -> Iterator[Callable[[int, int], None] | None]:
+    """Yields what draws a bar on a terminal; None where there is none."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("Decoding images", total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)

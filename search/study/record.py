@@ -1,0 +1,313 @@
+"""How is a search recorded? The only writer of one Optuna study.
+
+Proposing, pruning, resuming, extending and auditing read the study and nothing else. A trial that
+was stopped in the middle keeps its number, hyperparameters and scores, and waits.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from math import isfinite, isnan
+from pathlib import Path
+from typing import Any, Self, cast
+
+import optuna
+from optuna.pruners import BasePruner
+from optuna.storages import BaseStorage
+from optuna.trial import FrozenTrial, TrialState
+
+from search.errors import RunError
+from search.space import Trial
+from search.study.asked import Asked
+from search.study.rows import row_of, state_of
+from search.study.sampling import Halving, SeededTPE
+from search.study.storage import close_storage, describe, open_storage, sqlite_file
+from search.study.writer import Lease, LockFile, Writer
+from search.trials import State, TrialRow
+from xfer.recipe import Recipe, to_json
+
+optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+MOST_DEATHS = 2
+"""A trial whose worker died so often is given up."""
+_CONSTRAINT = "trainable"
+
+
+class Record:
+    """One study, its only writer being this object. Leave it with `close`, or by `with`."""
+
+    def __init__(
+        self,
+        storage: Path | str | BaseStorage,
+        *,
+        name: str,
+        seed: int,
+        epochs: int,
+        known: Mapping[str, Mapping[str, Any]] | None = None,
+        about: Mapping[str, Any] | None = None,
+        pruner: BasePruner | None = None,
+    ) -> None:
+        """Opens a study, or makes it; known configurations are queued first, each once.
+
+        Args:
+            storage: A SQLite file, a URL of Optuna's, or a storage that is open already: who
+                passes one sees to it that nobody else writes.
+            name: The study's name.
+            seed: Of the sampler; the same on resuming.
+            epochs: The budget's, from which the pruner's rungs follow.
+            known: Configurations tried first, in this order, by name.
+            about: What `optuna-dashboard` shows as the study's attributes.
+            pruner: Any of Optuna's; successive halving by default.
+
+        Raises:
+            RunError: the storage cannot be opened, another process writes to it, or the study was
+                made with another seed.
+        """
+        self.epochs, self.seed = epochs, seed
+        where = f"study {name!r} in {describe(storage)}"
+        self._writer: Writer | None = None
+        file = sqlite_file(storage)
+        if file is not None:
+            self._writer = LockFile(Path(f"{file}.lock"), study=f"the {where}")
+        self._opened = None
+        try:
+            self._storage = open_storage(storage)
+            self._opened = None if self._storage is storage else self._storage
+            self.study = optuna.create_study(
+                storage=self._storage, study_name=name, direction="maximize", load_if_exists=True,
+                sampler=SeededTPE(seed), pruner=pruner or Halving(epochs),
+            )  # fmt: skip
+            self._id = self._storage.get_study_id_from_name(name)
+            if isinstance(storage, str) and file is None:
+                self._writer = Lease(
+                    lambda: self.study.user_attrs.get("lease"),
+                    lambda note: self.study.set_user_attr("lease", note),
+                    study=f"the {where}",
+                )
+            attributes = self.study.user_attrs
+            if attributes.setdefault("seed", seed) != seed:
+                raise RunError(
+                    f"the {where} was made with seed {attributes['seed']}, not {seed}; resume it "
+                    "with the same seed."
+                )
+            for key, value in {"seed": seed, **(about or {})}.items():
+                self.study.set_user_attr(key, value)
+            self._enqueue(known or {})
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Lets go of the storage and of the right to write to it."""
+        if self._writer is not None:
+            self._writer.release()
+        if self._opened is not None:
+            close_storage(self._opened)
+
+    def ask(self, recipe_of: Callable[[Trial], Recipe]) -> Asked:
+        """The next trial: one that waits, by number, or a new one; it is RUNNING from here on.
+
+        Args:
+            recipe_of: The space's function; what it raises becomes the trial's `problem`.
+        """
+        self._check()
+        trial = self.study.ask()
+        recipe, problem = {}, None
+        try:
+            recipe = to_json(recipe_of(cast(Trial, trial)))
+        except optuna.exceptions.StorageInternalError:
+            raise
+        except Exception as error:
+            problem = f"{type(error).__name__}: {error}"
+        frozen = self._trial(trial.number)
+        if recipe and frozen.user_attrs.get("recipe") != recipe:
+            trial.set_user_attr("recipe", recipe)
+        return Asked(
+            number=trial.number,
+            name=frozen.user_attrs.get("name"),
+            params=frozen.params,
+            recipe=recipe,
+            scores=frozen.intermediate_values,
+            problem=problem,
+        )
+
+    def requeue(self) -> list[int]:
+        """Puts what is RUNNING back to WAITING; a verdict cut short by a kill is finished instead.
+
+        Returns:
+            The numbers put back.
+        """
+        self._check()
+        back = []
+        for trial in self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+            if "ended" in trial.user_attrs:
+                self._finish(trial.number)
+            else:
+                self.put_back(trial.number)
+                back.append(trial.number)
+        return back
+
+    def put_back(self, number: int) -> None:
+        """RUNNING to WAITING: `ask` gives it again, with all that is on record."""
+        self._check()
+        self._storage.set_trial_state_values(self._trial_id(number), TrialState.WAITING)
+
+    def requeue_one(self, number: int, error: str) -> State:
+        """Puts back a trial whose worker died, or gives it up after its second death.
+
+        Args:
+            number: The trial.
+            error: What is known of the death; kept as `traceback`.
+
+        Returns:
+            `waiting` or `infeasible`.
+        """
+        deaths = self._trial(number).user_attrs.get("deaths", 0) + 1
+        self._set(number, "deaths", deaths)
+        self._set(number, "traceback", error)
+        if deaths >= MOST_DEATHS:
+            self.tell_infeasible(number, "its worker died twice (out of memory?)")
+            return "infeasible"
+        self.put_back(number)
+        return "waiting"
+
+    def report(self, number: int, result: Mapping[str, Any]) -> None:
+        """Writes an epoch; one that is on record already stays as it is.
+
+        Args:
+            number: The trial.
+            result: An `EpochResult` as a dict.
+        """
+        trial = self._trial(number)
+        epoch, score = result["epoch"], result["search_score"]
+        if epoch in trial.intermediate_values:
+            return
+        # A list, so that an epoch written twice (killed before its score was) counts once.
+        seconds = [*trial.user_attrs.get("seconds", [])[: epoch - 1], result["seconds"]]
+        self._set(number, "seconds", seconds)
+        if result["best"] and isfinite(score):
+            val = {key: value if isfinite(value) else None for key, value in result["val"].items()}
+            best = {"epoch": epoch, "score": score, "threshold": result["threshold"], "val": val}
+            self._set(number, "best", best)
+        if result["stopped"] is not None:
+            self._set(number, "stopped", result["stopped"])
+        self._storage.set_trial_intermediate_value(self._trial_id(number), epoch, score)
+
+    def is_last(self, number: int) -> bool:
+        """Whether a trial has no epoch left to train."""
+        trial = self._trial(number)
+        epochs = trial.user_attrs["recipe"]["epochs"] or self.epochs
+        return "stopped" in trial.user_attrs or (trial.last_step or 0) >= epochs
+
+    def should_prune(self, number: int) -> str | None:
+        """What the pruner says of the last epoch on record; asking again changes nothing.
+
+        A score that is not a number always ends a trial; one that has just finished is not judged.
+
+        Returns:
+            Why it should end, in words; None where it should not.
+        """
+        trial = self._trial(number)
+        epoch = trial.last_step
+        if epoch is None:
+            return None
+        if isnan(trial.intermediate_values[epoch]):
+            return f"its score was not a number after epoch {epoch}"
+        if self.is_last(number) or not self.study.pruner.prune(self.study, trial):
+            return None
+        return f"among the poorer after epoch {epoch}"
+
+    def tell_complete(self, number: int, why: str) -> tuple[State, str]:
+        """Ended by itself; its value is its best epoch's score.
+
+        Returns:
+            `complete`, or `infeasible` where no epoch had a finite score; and why.
+        """
+        if "best" not in self._trial(number).user_attrs:
+            why = "no epoch had a finite score"
+            self.tell_infeasible(number, why)
+            return "infeasible", why
+        self._tell(number, "complete", why)
+        return "complete", why
+
+    def tell_pruned(self, number: int, why: str) -> None:
+        """Stopped by the pruner."""
+        self._tell(number, "pruned", why)
+
+    def tell_failed(self, number: int, why: str, *, traceback: str | None = None) -> None:
+        """Broken; the sampler ignores it."""
+        if traceback:
+            self._set(number, "traceback", traceback)
+        self._tell(number, "failed", why)
+
+    def tell_infeasible(self, number: int, why: str) -> None:
+        """Out of memory or not finite: the sampler learns to stay away."""
+        self._tell(number, "infeasible", why)
+
+    def rows(self) -> list[TrialRow]:
+        """Every trial, by number."""
+        return [row_of(trial) for trial in self.study.get_trials(deepcopy=False)]
+
+    def counts(self) -> Counter[State]:
+        """Trials by state."""
+        return Counter(state_of(trial) for trial in self.study.get_trials(deepcopy=False))
+
+    @property
+    def told(self) -> int:
+        """Trials that have ended, in whatever way."""
+        return sum(n for state, n in self.counts().items() if state not in ("waiting", "running"))
+
+    @property
+    def seconds_used(self) -> float:
+        """Wall time of all sessions that this study has had."""
+        return self.study.user_attrs.get("seconds_used", 0.0)
+
+    @seconds_used.setter
+    def seconds_used(self, seconds: float) -> None:
+        self._check()
+        self.study.set_user_attr("seconds_used", seconds)
+
+    def _tell(self, number: int, state: State, why: str) -> None:
+        # The verdict first: if we are killed between the two, `requeue` finishes what is meant.
+        self._set(number, "ended", f"{state}: {why}")
+        self._finish(number)
+
+    def _finish(self, number: int) -> None:
+        trial = self._trial(number)
+        state = trial.user_attrs["ended"].partition(":")[0]
+        if state == "complete":
+            self.study.tell(number, trial.user_attrs["best"]["score"])
+        elif state == "failed":
+            self.study.tell(number, state=TrialState.FAIL)
+        else:
+            if state == "infeasible" and not trial.constraints:
+                asked = optuna.trial.Trial(self.study, self._trial_id(number))
+                asked.set_constraint(_CONSTRAINT, 1.0)
+            self.study.tell(number, state=TrialState.PRUNED)
+
+    def _enqueue(self, known: Mapping[str, Mapping[str, Any]]) -> None:
+        there = {t.user_attrs.get("name") for t in self.study.get_trials(deepcopy=False)}
+        for name, params in known.items():
+            if name not in there:
+                self.study.enqueue_trial(dict(params), user_attrs={"name": name})
+
+    def _check(self) -> None:
+        if self._writer is not None:
+            self._writer.check()
+
+    def _set(self, number: int, key: str, value: Any) -> None:
+        self._check()
+        self._storage.set_trial_user_attr(self._trial_id(number), key, value)
+
+    def _trial_id(self, number: int) -> int:
+        return self._storage.get_trial_id_from_study_id_trial_number(self._id, number)
+
+    def _trial(self, number: int) -> FrozenTrial:
+        return self._storage.get_trial(self._trial_id(number))

@@ -1,0 +1,122 @@
+"""What runs inside a worker? One trial: its epochs go back to the driver as they come.
+
+The function never raises. What goes wrong is its last report, because a worker that ends by an
+exception is thrown away by Ray, and its slot may stay empty for the rest of the search.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ray import tune
+
+from xfer.errors import NotFinite
+from xfer.recipe import Objective, from_json
+
+_TRACEBACK_CHARACTERS = 8_000
+_AGAIN_S = 0.1  # between two last reports
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """What all trials of a search have in common; it travels to every worker once."""
+
+    data: Any
+    """The `Dataset`; its pixels are mapped from disk."""
+    objective: Objective
+    """What is maximised."""
+    checkpoints: Path
+    """Folder with a folder per trial, absolute: workers run in another one."""
+    threads: int
+    """Of torch, in one worker."""
+    device: str
+    """`cpu` or `cuda`."""
+
+
+class Infeasible(Exception):
+    """A trial that this machine cannot train: `memory` or `not_finite`."""
+
+
+Train = Callable[[Mapping[str, Any], Job], Iterator[Mapping[str, Any]]]
+"""Given a trial's config and the job: an `EpochResult` as a dict for each epoch from the first.
+Raises `Infeasible`, or anything else for what is broken."""
+
+
+def train(config: Mapping[str, Any], job: Job) -> Iterator[dict[str, Any]]:
+    """Trains by `xfer.train.fit`."""
+    from xfer.numerics import is_out_of_memory, set_threads
+    from xfer.train import fit
+
+    set_threads(job.threads)
+    try:
+        results = fit(
+            from_json(config["recipe"]),
+            job.data,
+            job.objective,
+            seed=config["seed"],
+            checkpoint=job.checkpoints / str(config["number"]),
+            device=job.device,
+        )
+        for result in results:
+            yield result.to_dict()
+    except NotFinite as error:
+        raise Infeasible("not_finite") from error
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise Infeasible("memory") from error
+        raise
+
+
+def train_trial(config: Mapping[str, Any], *, job: Job, train: Train = train) -> None:
+    """Runs a trial; Tune calls it, in a thread of its own.
+
+    Reports `number`, `epoch`, `score` and the `result` as JSON for every epoch that the study has
+    not got yet, then `final=True` and how it `ended`: `complete`, `early_stopping`,
+    `infeasible:memory`, `infeasible:not_finite` or `error: ...` with a `traceback`. It does not
+    return: the last report is repeated until the driver has use for this worker, and stops the
+    trial by a SystemExit out of the report.
+
+    Args:
+        config: `number`, `recipe` (JSON), `seed`, `last_epoch` (the last one on record).
+        job: What all trials have in common.
+        train: What trains.
+    """
+    last: dict[str, Any] = {
+        "number": config["number"], "epoch": config["last_epoch"], "final": True,
+        "ended": "complete",
+    }  # fmt: skip
+    try:
+        for result in train(config, job):
+            last |= {"epoch": result["epoch"], "ended": result["stopped"] or "complete"}
+            if result["epoch"] > config["last_epoch"]:
+                report = {"number": config["number"], "epoch": result["epoch"]}
+                report |= {"score": result["search_score"], "result": json.dumps(result)}
+                tune.report(report)
+    except Infeasible as error:
+        last |= {"ended": f"infeasible:{error}"}
+    except Exception as error:
+        last |= {
+            "ended": f"error: {type(error).__name__}: {error}",
+            "traceback": traceback.format_exc()[-_TRACEBACK_CHARACTERS:],
+        }
+    finally:
+        _free_memory()
+    while True:
+        tune.report(last)
+        time.sleep(_AGAIN_S)
+
+
+def _free_memory() -> None:
+    """The process lives on: models and batches of this trial must not."""
+    gc.collect()
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_initialized():
+        torch.cuda.empty_cache()

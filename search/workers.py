@@ -1,0 +1,227 @@
+"""How many trials run side by side, with what, and in which processes?
+
+A worker is a process with its share of the cores, or of a GPU. More threads than cores cost a
+factor of 2 to 18 (measured), so shares never overlap.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import ray
+
+from search.errors import OptionsError
+
+MOST_CPU_WORKERS = 4
+"""More trials side by side on a CPU share its memory bandwidth, and each takes the longer."""
+_GIB = 1 << 30
+
+
+@dataclass(frozen=True, kw_only=True)
+class Slots:
+    """Room for trials."""
+
+    workers: int
+    """Trials side by side."""
+    threads: int
+    """Cores of one worker."""
+    gpus_per_trial: float
+    """GPUs of one worker; 0: it computes on the CPU."""
+    device: str
+    """`cpu` or `cuda`."""
+
+
+def plan(
+    *,
+    workers: int | None = None,
+    gpus_per_trial: float | str | None = None,
+    cpus: int | None = None,
+    gpus: int | None = None,
+) -> Slots:
+    """Shares out cores and GPUs.
+
+    On GPUs: one worker each, or 1 / `gpus_per_trial`. Without: as many workers as cores, 4 at most.
+
+    Args:
+        workers: Trials side by side; None: as many as there is room for.
+        gpus_per_trial: GPUs of one worker; 0 computes on the CPU; None: one where there are any.
+        cpus: Cores; None: those this process may use.
+        gpus: GPUs; None: those that torch sees.
+
+    Raises:
+        OptionsError: no room for that many workers, or a share that cannot be given.
+    """
+    cpus = count_cpus() if cpus is None else cpus
+    gpus = _count_gpus() if gpus is None else gpus
+    if isinstance(gpus_per_trial, str):
+        raise OptionsError(
+            f"--gpus-per-trial {gpus_per_trial} is not built yet; give a number, such as 0.5."
+        )
+    share = (1.0 if gpus else 0.0) if gpus_per_trial is None else float(gpus_per_trial)
+    if not (math.isfinite(share) and share >= 0):
+        raise OptionsError(f"--gpus-per-trial must be 0 or more, got {gpus_per_trial}.")
+    if share > 1 and share != int(share):
+        raise OptionsError(
+            f"--gpus-per-trial above 1 must be a whole number, got {gpus_per_trial}."
+        )
+    if share > gpus:
+        raise OptionsError(f"--gpus-per-trial {share:g} needs as many GPUs, there are {gpus}.")
+    if share:
+        # 1 / 0.1 is 10 only after a little is added.
+        room = gpus * math.floor(1 / share + 1e-6) if share <= 1 else gpus // int(share)
+        what, wanted = f"{gpus} GPUs at {share:g} for each", room
+    else:
+        room, what, wanted = cpus, f"{cpus} cores", min(cpus, MOST_CPU_WORKERS)
+    workers = wanted if workers is None else workers
+    if not 1 <= workers <= room:
+        raise OptionsError(f"--workers must be in [1, {room}] with {what}, got {workers}.")
+    return Slots(
+        workers=workers,
+        threads=max(1, cpus // workers),
+        gpus_per_trial=share,
+        device="cuda" if share else "cpu",
+    )
+
+
+def environment(slots: Slots) -> dict[str, str]:
+    """What must stand in a worker's environment before its Python starts."""
+    threads = str(slots.threads)
+    return {
+        "OMP_NUM_THREADS": threads,
+        "MKL_NUM_THREADS": threads,
+        "OPENBLAS_NUM_THREADS": threads,
+        "VECLIB_MAXIMUM_THREADS": threads,
+        # glibc would give memory back after each batch and fetch it again: 1.7 x (measured). Tune
+        # trains in a thread, which has an arena of its own unless there is one for all.
+        "MALLOC_TRIM_THRESHOLD_": str(8 * _GIB),
+        "MALLOC_MMAP_THRESHOLD_": str(8 * _GIB),
+        "MALLOC_ARENA_MAX": "1",
+        "CUBLAS_WORKSPACE_CONFIG": ":4096:8",  # without it cuBLAS does not repeat
+        # A worker that is used again first ends the epoch it is in.
+        "TUNE_FUNCTION_THREAD_TIMEOUT_S": "120",
+        "RAY_CHDIR_TO_TRIAL_DIR": "0",
+        # Ray tells workers the driver's folder, which need not be the one that has our packages.
+        "PYTHONPATH": os.pathsep.join(
+            filter(None, (str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH")))
+        ),
+    }
+
+
+@contextmanager
+def start_ray(
+    slots: Slots,
+    *,
+    address: str | None = None,
+    temp_dir: Path | None = None,
+    preload: Sequence[str] = ("torch", "torchvision"),
+) -> Iterator[None]:
+    """Within it Ray is there; what was started for it is ended, what was there before stays.
+
+    Args:
+        slots: Room that a Ray of our own is given.
+        address: A cluster to join; None: a Ray of our own on this machine, for nobody else.
+        temp_dir: Folder for Ray's sockets and logs, with a short path; it is removed in the end.
+            None: one under /tmp.
+        preload: Modules that workers of our own import while they wait for their first trial.
+
+    Raises:
+        OptionsError: the cluster cannot be reached.
+    """
+    if ray.is_initialized():
+        yield
+        return
+    if address is not None:
+        try:
+            ray.init(
+                address=address,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                runtime_env={"env_vars": environment(slots)},
+            )
+        except (ConnectionError, ValueError, RuntimeError) as error:
+            raise OptionsError(f"--address {address}: no Ray cluster there: {error}") from error
+        try:
+            yield
+        finally:
+            ray.shutdown()
+        return
+    # Sockets have paths of at most 104 bytes on macOS, 108 on Linux; TMPDIR is often too long.
+    folder = temp_dir or Path(tempfile.mkdtemp(prefix="xs-", dir="/tmp"))
+    try:
+        with set_variables(environment(slots) | _ray_settings(preload)):
+            _start_local(slots, folder)
+        yield
+    finally:
+        ray.shutdown()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def count_cpus() -> int:
+    """Cores that this process may use: its affinity on Linux, and a container's quota."""
+    if not sys.platform.startswith("linux"):
+        return os.cpu_count() or 1
+    cores = len(os.sched_getaffinity(0))
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+    except (OSError, ValueError):
+        return cores
+    return cores if quota == "max" else max(1, min(cores, int(quota) // int(period)))
+
+
+def _start_local(slots: Slots, folder: Path) -> None:
+    ray.init(
+        address="local",
+        num_cpus=slots.workers * slots.threads,
+        num_gpus=math.ceil(slots.workers * slots.gpus_per_trial) or None,
+        include_dashboard=False,
+        log_to_driver=False,
+        logging_level=logging.ERROR,
+        object_store_memory=128 << 20,  # pixels are mapped from disk; little else travels
+        _temp_dir=str(folder),
+    )
+
+
+def _ray_settings(preload: Sequence[str]) -> dict[str, str]:
+    """Read by Ray's own processes when they start, and by workers from them."""
+    return {
+        "RAY_preload_python_modules": ",".join(preload),
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_enable_metrics_collection": "0",
+        # On a loaded machine Ray's processes need longer than Ray waits by default.
+        "RAY_gcs_server_port_wait_time_s": "120",
+        "RAY_worker_register_timeout_seconds": "300",
+        # Ray's own monitor ends workers at 95 % of memory, page cache of mapped images included,
+        # and says so in a way that ends the whole experiment. The kernel picks workers first, too,
+        # and a worker's death is something that a search goes on from.
+        "RAY_memory_monitor_refresh_ms": "0",
+    }
+
+
+def _count_gpus() -> int:
+    import torch
+
+    return torch.cuda.device_count()
+
+
+@contextmanager
+def set_variables(variables: Mapping[str, str]) -> Iterator[None]:
+    """Within it the environment has these variables."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value

@@ -1,0 +1,22 @@
+"""What tests share: one Ray of this machine's own, started for the first test that asks for it."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def local_ray() -> Iterator[str]:
+    """Two workers of one thread each; yields the address. Ended by what started it."""
+    import ray
+
+    from search.workers import Slots, start_ray
+
+    slots = Slots(workers=2, threads=1, gpus_per_trial=0.0, device="cpu")
+    with pytest.MonkeyPatch.context() as patch:
+        fakes = str(Path(__file__).parent / "search")  # trainables that workers import
+        patch.setenv("PYTHONPATH", fakes, prepend=os.pathsep)
+        with start_ray(slots, preload=()):
+            yield ray.get_runtime_context().gcs_address

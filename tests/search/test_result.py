@@ -1,0 +1,212 @@
+"""result.json, trials.csv and the sentence, of trials made up here."""
+
+import csv
+import io
+import json
+import math
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from search.answer import answer
+from search.result import build_result, with_intervals
+from search.trials import TrialRow
+from search.trials_csv import FIXED, read_trials_csv, trials_csv
+from xfer.evaluate.intervals import wilson
+from xfer.recipe import Objective, TargetRecall
+
+
+def row(number: int, state: Any = "complete", **changes: Any) -> TrialRow:
+    values: dict[str, Any] = {
+        "name": None, "value": 0.8, "params": {"model": "convnet", "lr": 1e-3}, "recipe": None,
+        "scores": {1: 0.7, 2: 0.8}, "best_epoch": 2, "val": {"recall": 0.9}, "seconds": 3.25,
+        "ended": "all epochs",
+    }  # fmt: skip
+    return TrialRow(number=number, state=state, **(values | changes))
+
+
+BINARY = {"tp": 49, "fp": 4, "fn": 1, "tn": 46}
+CLASSES = {
+    "classes": ["healthy", "rust", "spot"],
+    "matrix": [[29, 4, 2], [3, 30, 2], [3, 3, 29]],
+}
+
+
+# --------------------------------------------------------------------------------------------------
+# The sentence
+
+
+def sentence(**changes: Any) -> str:
+    values: dict[str, Any] = {
+        "test": with_intervals({"recall": 0.98}, BINARY), "positive": "PNEUMONIA", "best": row(3),
+        "trials": 16, "demo": False, "opened": 1,
+    }  # fmt: skip
+    return answer(**(values | changes))
+
+
+def test_the_answer_counts_misses_and_false_alarms() -> None:
+    assert sentence() == (
+        "Missed 1 of 50 PNEUMONIA (recall .98, .90 to 1.00); 4 false alarms in 50 others; "
+        "test part opened once."
+    )
+
+
+def test_with_several_classes_the_answer_names_the_worst() -> None:
+    test = with_intervals({"accuracy": 88 / 105}, CLASSES)
+    assert sentence(test=test, positive=None) == (
+        "Right in 88 of 105 (accuracy .84, .76 to .90); worst class healthy: 29 of 35 found; "
+        "test part opened once."
+    )
+
+
+def test_a_demo_says_so_first() -> None:
+    assert sentence(demo=True).startswith("DEMO, SYNTHETIC IMAGES: Missed 1 of 50")
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"test": None}, "Best of 16 trials so far is trial 3"),
+        ({"test": None, "best": None, "trials": 1}, "None of 1 trial could be finished"),
+        ({"opened": 2}, "; test part opened twice."),
+        ({"test": None, "opened": 1}, "which was opened once for another trial."),
+        ({"interrupted": True}, "--resume goes on with it."),
+        ({"test": with_intervals({"recall": 0.98}, BINARY | {"fp": 1})}, "; 1 false alarm in 47"),
+    ],
+)
+def test_what_is_missing_is_said(changes: dict[str, Any], said: str) -> None:
+    assert said in sentence(**changes)
+
+
+def test_one_miss_is_never_called_perfect() -> None:
+    counts = {"tp": 999, "fp": 0, "fn": 1, "tn": 1}
+    assert "recall .999," in sentence(test=with_intervals({"recall": 0.999}, counts))
+
+
+# --------------------------------------------------------------------------------------------------
+# Intervals
+
+
+def test_shares_of_images_have_wilsons_interval_and_the_rest_none() -> None:
+    metrics = {"recall": 0.98, "specificity": 0.92, "precision": 49 / 53, "auroc": 0.97}
+    test = with_intervals(metrics, BINARY)
+    assert (test["recall"]["low"], test["recall"]["high"]) == wilson(49, 50)
+    assert (test["specificity"]["low"], test["specificity"]["high"]) == wilson(46, 50)
+    assert (test["precision"]["low"], test["precision"]["high"]) == wilson(49, 53)
+    assert test["auroc"] == {"value": 0.97, "low": None, "high": None}
+    assert test["confusion"] == BINARY
+
+
+@given(st.lists(st.lists(st.integers(0, 40), min_size=3, max_size=3), min_size=3, max_size=3))
+def test_a_classs_own_metrics_lie_in_their_intervals(matrix: list[list[int]]) -> None:
+    columns = [sum(row[i] for row in matrix) for i in range(3)]
+    metrics = {}
+    for i, name in enumerate("abc"):
+        rows = sum(matrix[i])
+        metrics[f"recall/{name}"] = matrix[i][i] / rows if rows else 0.0
+        metrics[f"precision/{name}"] = matrix[i][i] / columns[i] if columns[i] else 0.0
+    test = with_intervals(metrics, {"classes": list("abc"), "matrix": matrix})
+    for name in metrics:
+        assert test[name]["low"] - 1e-9 <= test[name]["value"] <= test[name]["high"] + 1e-9
+
+
+def test_the_mean_recall_of_classes_has_no_interval() -> None:
+    assert with_intervals({"recall": 0.8}, CLASSES)["recall"]["low"] is None
+
+
+# --------------------------------------------------------------------------------------------------
+# result.json
+
+
+KEYS = {
+    "name", "answer", "demo", "seed", "objective", "trials", "interrupted", "marks", "best",
+    "threshold", "test", "controls", "ensemble", "front", "data", "seconds", "counters",
+}  # fmt: skip
+
+
+def built(**changes: Any) -> dict[str, Any]:
+    values: dict[str, Any] = {
+        "name": "pneumonia", "demo": False, "seed": 7, "positive": "PNEUMONIA",
+        "objective": Objective("recall_weighted", threshold=TargetRecall(0.95)),
+        "rows": [row(0), row(1, "pruned"), row(2, "infeasible"), row(3, "waiting", value=None)],
+    }  # fmt: skip
+    return build_result(**(values | changes))
+
+
+def test_result_has_exactly_the_keys_of_the_design() -> None:
+    full = built(best=row(0), test=with_intervals({"recall": 0.98}, BINARY), seconds={"total": 9.0})
+    for result in (built(), full):
+        assert set(result) == KEYS
+        assert result["controls"] is result["ensemble"] is result["front"] is None
+        assert set(result["seconds"]) == {"total", "decode", "prefix", "training", "overhead"}
+        assert set(result["counters"]) == {"images_decoded", "prefix_forwards", "prefix_hits"}
+        json.dumps(result, allow_nan=False)
+
+
+def test_trials_are_counted_by_state() -> None:
+    assert built()["trials"] == {
+        "complete": 1, "pruned": 1, "failed": 0, "infeasible": 1, "waiting": 1,
+    }  # fmt: skip
+    assert "None of 3 trials" in built()["answer"]
+
+
+def test_training_is_the_sum_over_trials() -> None:
+    assert built()["seconds"]["training"] == 13.0
+    assert built(seconds={"training": 5.0})["seconds"]["training"] == 5.0
+
+
+def test_the_winner_is_told_with_its_score() -> None:
+    best = built(best=row(0, name="known one"))["best"]
+    assert best["name"] == "known one"
+    assert best["epoch"] == 2
+    assert best["val"] == {"search_score": 0.8, "recall": 0.9}
+
+
+def test_what_is_not_finite_becomes_null() -> None:
+    result = built(best=row(0, val={"auroc": math.nan}))
+    assert result["best"]["val"]["auroc"] is None
+
+
+def test_an_unknown_counter_is_refused() -> None:
+    with pytest.raises(ValueError, match="prefix_forward"):
+        built(counters={"prefix_forward": 1})
+
+
+# --------------------------------------------------------------------------------------------------
+# trials.csv
+
+
+def test_every_trial_is_a_row_and_every_hyperparameter_a_column() -> None:
+    rows = [
+        row(1, "pruned", params={"model": "resnet18", "unfreeze_depth": 2}),
+        row(0, name="three, convolutions", val={"recall": 0.9, "auroc": 0.8}),
+    ]
+    table = list(csv.DictReader(io.StringIO(trials_csv(rows, ["model", "lr", "unfreeze_depth"]))))
+    assert list(table[0]) == [
+        *FIXED, "val/recall", "val/auroc", "model", "lr", "unfreeze_depth",
+    ]  # fmt: skip
+    assert [line["number"] for line in table] == ["0", "1"]
+    assert table[0]["name"] == "three, convolutions"
+    assert (table[0]["epochs"], table[0]["best_epoch"]) == ("2", "2")
+    assert (table[1]["lr"], table[1]["unfreeze_depth"]) == ("", "2")
+    assert (table[1]["state"], table[1]["ended"]) == ("pruned", "all epochs")
+
+
+def test_what_was_written_is_read_back() -> None:
+    params = {"lr": 3e-4, "dense": None, "nesterov": True, "name": "mine", "val/x": 1, "name2": "é"}
+    first = row(0, params=params)
+    bare = row(1, "failed", value=None, scores={}, best_epoch=None, val={}, params={}, ended="a\nb")
+    read = read_trials_csv(trials_csv([first, bare]))
+    assert read[0].params == {
+        "lr": 3e-4, "dense": "None", "nesterov": "True", "name": "mine", "val/x": 1.0, "name2": "é",
+    }  # fmt: skip
+    assert read[0].val == {"recall": 0.9}
+    assert (read[1].value, read[1].best_epoch, read[1].epochs) == (None, None, 0)
+    assert read[1].ended == "a\nb"
+
+
+def test_no_trials_make_a_file_with_a_heading() -> None:
+    assert trials_csv([], ["lr"]).splitlines() == [",".join([*FIXED, "lr"])]
+    assert read_trials_csv(trials_csv([])) == []

@@ -1,0 +1,214 @@
+"""The command answers for what it can read, says what it cannot, and never shows a traceback."""
+
+import csv
+import io
+import json
+import os
+import sys
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from xfer.data.decode import decode_image
+from xfer.evaluate.thresholds import choose_threshold
+from xfer.export import export, load_exported
+from xfer.models.assembly import assemble
+from xfer.predict import Answer, main, predict
+from xfer.recipe import ConvNet, FixedThreshold, Images, Objective, Recipe
+
+RECIPE = Recipe(model=ConvNet(kernels=(4,)), lr=1e-3)
+THRESHOLD = choose_threshold(FixedThreshold(0.5), Objective("mcc"), [0.1, 0.9], [0, 1])
+
+
+def make_run(folder, *, classes=("well", "ill"), threshold=THRESHOLD, path="xrays"):
+    positive = 1 if len(classes) == 2 else None
+    data = SimpleNamespace(
+        images=Images(path, positive="ill" if positive else None, size=16, channels=1),
+        classes=classes,
+        positive=positive,
+        labels=np.array([0, 1]),
+        splits={"train": np.array([0, 1])},
+    )
+    net = assemble(RECIPE, classes=len(classes), size=16, channels=1, seed=0)
+    with torch.no_grad():  # bright images are of the last class, dark ones of the first
+        for parameter in net.backbone.parameters():
+            parameter.fill_(0.1 if parameter.ndim == 4 else 0.0)
+        slope = torch.linspace(-1, 1, len(classes))
+        net.head[-1].weight.copy_(slope[:, None].expand_as(net.head[-1].weight))
+        net.head[-1].bias.copy_(-slope)
+    export(folder / "best", net, RECIPE, data, threshold=threshold, metrics={})
+    return folder
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    return make_run(tmp_path_factory.mktemp("run"))
+
+
+@pytest.fixture
+def images(tmp_path):
+    folder = tmp_path / "images"
+    (folder / "deeper").mkdir(parents=True)
+    for name, value in {"b.png": 250, "a.png": 5, "deeper/c.jpg": 128, ".hidden.png": 1}.items():
+        Image.new("L", (20, 24), value).save(folder / name)
+    (folder / "notes.txt").write_text("not an image, and not named as one")
+    return folder
+
+
+def rows(capsys):
+    return list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+
+
+def test_a_folder_is_looked_through_in_order_of_names(run, images, capsys):
+    assert main([str(run / "best"), str(images), "--format", "csv"]) == 0
+    names = [row["name"] for row in rows(capsys)]
+    assert names == [str(images / name) for name in ("a.png", "b.png", "deeper/c.jpg")]
+
+
+def test_files_are_answered_in_the_order_given(run, images, capsys):
+    given = [str(images / name) for name in ("b.png", "a.png", "b.png")]
+    assert main([str(run / "best"), *given, "--format", "csv", "--batch-size", "2"]) == 0
+    assert [row["name"] for row in rows(capsys)] == given
+
+
+def test_the_probability_is_that_of_the_net_on_the_decoded_image(run, images):
+    exported = load_exported(run / "best")
+    path = images / "deeper" / "c.jpg"
+    (answer,) = predict(exported, [path], device=torch.device("cpu"))
+    pixels = torch.from_numpy(decode_image(path.read_bytes(), size=16, channels=1))
+    with torch.inference_mode():
+        logits = exported.net(pixels.permute(2, 0, 1)[None])
+    oracle = torch.softmax(logits.double(), dim=1)[0].tolist()
+    assert isinstance(answer, Answer)
+    assert list(answer.probabilities.values()) == oracle
+    assert answer.probability == oracle[1]
+    assert answer.decision == ("ill" if oracle[1] >= 0.5 else "well")
+
+
+def test_the_threshold_decides_and_a_given_one_goes_before_the_models(run, images, capsys):
+    bright = str(images / "b.png")
+    assert main([str(run / "best"), bright, "--format", "csv"]) == 0
+    (own,) = rows(capsys)
+    assert (own["decision"], own["threshold"]) == ("ill", "0.5")
+    probability = float(own["probability"])
+    for threshold, decision in ((probability, "ill"), (np.nextafter(probability, 2), "well")):
+        arguments = [
+            str(run / "best"),
+            bright,
+            "--format",
+            "csv",
+            "--threshold",
+            repr(float(threshold)),
+        ]
+        assert main(arguments) == 0
+        assert rows(capsys)[0]["decision"] == decision
+
+
+def test_the_runs_folder_does_as_well_as_its_best(run, images, capsys):
+    outs = []
+    for folder in (run, run / "best"):
+        assert main([str(folder), str(images)]) == 0
+        outs.append(capsys.readouterr().out)
+    assert outs[0] == outs[1]
+
+
+def test_json_is_a_list_with_every_class(run, images, capsys):
+    assert main([str(run), str(images / "a.png"), "--format", "json"]) == 0
+    (row,) = json.loads(capsys.readouterr().out)
+    assert row["name"] == str(images / "a.png")
+    assert (row["decision"], row["threshold"]) == ("well", 0.5)
+    assert row["probability"] == row["probabilities"]["ill"]
+    assert sum(row["probabilities"].values()) == pytest.approx(1)
+
+
+def test_the_table_is_plain_lines(run, images, capsys):
+    assert main([str(run), str(images)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == ["image", "probability", "threshold", "decision"]
+    assert [line.split()[0] for line in lines[1:]] == [
+        str(images / name) for name in ("a.png", "b.png", "deeper/c.jpg")
+    ]
+    assert lines[1].split()[2:] == ["0.5000", "well"]
+
+
+def test_several_classes_are_decided_by_the_highest_probability(tmp_path, images, capsys):
+    run = make_run(tmp_path / "run", classes=("a", "b", "c"), threshold=None)
+    assert main([str(run), str(images / "b.png"), "--format", "json"]) == 0
+    (row,) = json.loads(capsys.readouterr().out)
+    assert (row["decision"], row["threshold"]) == ("c", None)
+    assert row["probability"] == max(row["probabilities"].values())
+    assert main([str(run), str(images), "--threshold", "0.3"]) == 2
+    assert "--threshold is for two classes, this model has 3: a, b, c" in capsys.readouterr().err
+
+
+def test_what_cannot_be_read_is_listed_and_the_rest_is_answered(run, images, capsys):
+    (images / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n and then nothing")
+    missing = str(images / "missing.png")
+    assert main([str(run), missing, str(images), "--format", "csv", "--batch-size", "2"]) == 0
+    captured = capsys.readouterr()
+    assert len(captured.out.splitlines()) == 1 + 3
+    assert f"not read: {missing}: No such file or directory" in captured.err
+    assert f"not read: {images / 'broken.png'}: " in captured.err
+    assert captured.err.endswith("2 of 5 images could not be read\n")
+
+
+def test_nothing_readable_is_a_mistake(run, tmp_path, capsys):
+    assert main([str(run), str(tmp_path / "nothing.png")]) == 2
+    assert f"no image could be read in {tmp_path / 'nothing.png'}" in capsys.readouterr().err
+    (tmp_path / "empty").mkdir()
+    assert main([str(run), str(tmp_path / "empty")]) == 2
+
+
+def test_a_demo_says_so_and_keeps_the_answers_clean(tmp_path, images, capsys):
+    run = make_run(tmp_path / "run", path="builtin:phantoms")
+    assert main([str(run), str(images / "a.png"), "--format", "json"]) == 0
+    captured = capsys.readouterr()
+    assert "DEMO, SYNTHETIC IMAGES" in captured.err
+    assert len(json.loads(captured.out)) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--prevalence", "0.1"], "--prevalence: not built yet"),
+        (["--explain"], "--explain: not built yet"),
+        (["--threshold", "1.5"], "--threshold: must be a number in [0, 1], got '1.5'"),
+        (["--threshold", "nan"], "--threshold: must be a number in [0, 1], got 'nan'"),
+        (["--batch-size", "0"], "--batch-size: must be a whole number of at least 1, got '0'"),
+        (["--format", "xml"], "--format: invalid choice"),
+        (["--thresh", "0.5"], "unrecognized arguments"),
+    ],
+)
+def test_a_wrong_flag_is_told_and_exits_with_2(arguments, said, run, images, capsys):
+    with pytest.raises(SystemExit) as caught:
+        main([str(run), str(images), *arguments])
+    assert caught.value.code == 2
+    assert said in capsys.readouterr().err
+
+
+def test_a_folder_without_a_model_is_told_and_exits_with_2(tmp_path, images, capsys):
+    assert main([str(tmp_path), str(images)]) == 2
+    said = capsys.readouterr().err
+    assert f"{tmp_path} lacks model.safetensors" in said
+    assert "Traceback" not in said
+
+
+def test_an_interruption_exits_with_130(run, images, capsys, monkeypatch):
+    class Interrupting(io.StringIO):
+        def write(self, text):
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(sys, "stdout", Interrupting())
+    assert main([str(run), str(images)]) == 130
+    assert capsys.readouterr().err == "xfer.predict: interrupted\n"
+
+
+def test_a_reader_that_has_seen_enough_is_no_error(run, images, monkeypatch):
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w") as closed:
+        monkeypatch.setattr(sys, "stdout", closed)
+        assert main([str(run), str(images)]) == 0

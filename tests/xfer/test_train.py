@@ -1,0 +1,333 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+from tiny_data import OBJECTIVE, tiny_data, tiny_recipe
+
+from xfer.checkpoint import read_best, restore_best
+from xfer.errors import DataError, ModelFileError, NotFinite, RecipeError, StoreError
+from xfer.evaluate.metrics import METRICS
+from xfer.models.assembly import assemble
+from xfer.recipe import ConvNet, Head, Objective, Pretrained, Recipe, Schedule
+from xfer.steps import Training, batches, predict_logits
+from xfer.train import EpochResult, fit
+
+CPU = torch.device("cpu")
+
+# Everything that could differ after an interruption: dropout, norms' statistics, momentum,
+# the schedule's place, the count towards early stopping.
+RESNET_HEADS = Head(dense=(8,), dropout=0.3)
+RESUMED = {
+    "convnet, adam, cosine": tiny_recipe(schedule=Schedule("cosine"), l1=1e-4, l2=1e-3, epochs=4),
+    "sgd with nesterov, early stopping": tiny_recipe(
+        optimizer="sgd", nesterov=True, momentum=0.9, lr=0.05, early_stopping=1, epochs=6
+    ),
+    "adamw, flattened": tiny_recipe(optimizer="adamw", l2=0.1, head=Head(pool="flatten")),
+    "resnet18, stage 4, norms train": Recipe(
+        model=Pretrained(
+            "resnet18", unfreeze_depth=1, weights="none", batch_norm="train", lr_factor=0.1
+        ),
+        head=RESNET_HEADS,
+        lr=1e-2,
+        batch_size=8,
+        epochs=2,
+    ),
+}
+
+
+def run(recipe, data, *, seed=0, checkpoint=None, objective=OBJECTIVE):
+    return list(fit(recipe, data, objective, seed=seed, checkpoint=checkpoint, device=CPU))
+
+
+def without_seconds(results):
+    return [{**result.to_dict(), "seconds": None} for result in results]
+
+
+def trained_net(recipe, data, epochs=2):
+    """A net before and after training, as two states."""
+    _, size, _, channels = data.pixels.shape
+    net = assemble(recipe, classes=2, size=size, channels=channels, seed=0)
+    before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
+    training = Training(recipe, net, data, epochs=epochs, device=CPU)
+    for epoch in range(1, epochs + 1):
+        training.epoch(epoch, np.random.default_rng(epoch))
+    return before, net.state_dict()
+
+
+def test_eight_images_are_learned_by_heart():
+    data = tiny_data(train=8, val=8)
+    recipe = tiny_recipe(model=ConvNet(kernels=(8, 16)), head=Head(), lr=2e-2, epochs=60)
+    last = run(recipe, data)[-1]
+    assert last.train["accuracy"] == 1.0
+    assert last.train["loss"] < 0.01
+
+
+def test_a_result_has_every_metric_and_counts_from_one():
+    results = run(tiny_recipe(epochs=2), tiny_data())
+    assert [result.epoch for result in results] == [1, 2]
+    assert set(results[0].val) == {"loss", *METRICS}
+    assert set(results[0].train) == {"loss", "accuracy"}
+    assert results[0].best
+    weighted = 0.75 * results[0].val["recall"] + 0.25 * results[0].val["specificity"]
+    assert results[0].search_score == pytest.approx(weighted)
+
+
+def test_several_classes_are_scored_without_a_threshold():
+    data = tiny_data(classes=3)
+    result = run(tiny_recipe(epochs=1), data, objective=Objective("mcc"))[0]
+    assert result.threshold is None
+    assert {f"recall/{name}" for name in data.classes} < set(result.val)
+
+
+def test_a_result_goes_through_json_without_loss():
+    for result in run(tiny_recipe(epochs=1), tiny_data()):
+        assert EpochResult.from_dict(json.loads(json.dumps(result.to_dict()))) == result
+
+
+def test_same_seed_same_numbers_and_another_seed_others():
+    data = tiny_data()
+    once, again, other = (run(tiny_recipe(), data, seed=seed) for seed in (3, 3, 4))
+    assert without_seconds(once) == without_seconds(again)
+    assert without_seconds(once) != without_seconds(other)
+
+
+def test_the_callers_random_numbers_do_not_touch_training_nor_training_them():
+    torch.manual_seed(0)
+    expected = torch.rand(3)
+    undisturbed = run(tiny_recipe(), tiny_data())
+    torch.manual_seed(0)
+    disturbed, drawn = [], []
+    for result in fit(tiny_recipe(), tiny_data(), OBJECTIVE, seed=0, device=CPU):
+        disturbed.append(result)
+        drawn.append(torch.rand(1))
+    assert without_seconds(disturbed) == without_seconds(undisturbed)
+    torch.testing.assert_close(torch.cat(drawn), expected, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("batch_norm", ["train", "inference"])
+def test_frozen_tensors_and_statistics_stay_bit_identical(batch_norm):
+    model = Pretrained("resnet18", unfreeze_depth=1, weights="none", batch_norm=batch_norm)
+    recipe = Recipe(model=model, lr=1e-2, batch_size=4)
+    before, after = trained_net(recipe, tiny_data(train=8, size=32), epochs=1)
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    stage = {name for name in before if "layer4" in name}
+    statistics = {n for n in stage if "running" in n or "num_batches" in n}
+    head = {name for name in before if name.startswith("head")}
+    assert changed == head | stage - (statistics if batch_norm == "inference" else set())
+
+
+def test_depth_zero_moves_the_head_alone():
+    recipe = Recipe(model=Pretrained("resnet18", weights="none"), lr=1e-2, batch_size=4)
+    before, after = trained_net(recipe, tiny_data(train=8, size=32), epochs=1)
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert changed == {"head.outputs.weight", "head.outputs.bias"}
+
+
+@pytest.mark.parametrize(
+    ("images", "size", "expected"),
+    [
+        (8, 4, [4, 4]),
+        (10, 4, [4, 4, 2]),  # what is left over is trained on, too
+        (9, 4, [4, 5]),  # but never a single one
+        (3, 8, [3]),
+        (1, 8, [1]),
+        (3, 1, [1, 1, 1]),
+    ],
+)
+def test_batches_hold_every_image_once(images, size, expected):
+    parts = batches(np.arange(images), size)
+    assert [len(part) for part in parts] == expected
+    assert np.concatenate(parts).tolist() == list(range(images))
+
+
+def test_a_last_batch_of_one_does_not_stop_batch_norm():
+    model = Pretrained("resnet18", unfreeze_depth=1, weights="none", batch_norm="train")
+    recipe = Recipe(model=model, lr=1e-3, batch_size=4, epochs=1)
+    assert len(run(recipe, tiny_data(train=9, size=32))) == 1  # layer4 sees 1 x 1 pixel
+
+
+def test_batches_of_one_with_batch_norm_are_refused_before_training():
+    with pytest.raises(RecipeError, match="batch_size must be at least 2 where batch norms are tr"):
+        run(tiny_recipe(batch_size=1), tiny_data())
+
+
+def test_each_epoch_goes_through_the_images_in_another_order():
+    seen = []
+
+    class Watched:
+        def __init__(self, pixels):
+            self.pixels = pixels
+
+        def __getitem__(self, rows):
+            seen.append(rows.tolist())
+            return self.pixels[rows]
+
+    data = tiny_data(train=8, val=4)
+    run(tiny_recipe(epochs=2, batch_size=8), replace(data, pixels=Watched(data.pixels)))
+    orders = [rows for rows in seen if sorted(rows) == list(range(8))]
+    assert len(orders) == 2
+    assert orders[0] != orders[1]
+
+
+def test_predictions_do_not_depend_on_what_else_is_in_the_batch():
+    data = tiny_data()
+    net = assemble(tiny_recipe(), classes=2, size=16, channels=1, seed=0)
+    every = predict_logits(net, data.pixels, np.arange(40), device=CPU)
+    some = predict_logits(net, data.pixels, np.arange(30, 33), device=CPU)
+    torch.testing.assert_close(every[30:33], some, rtol=1e-5, atol=1e-6)
+    assert every.dtype == torch.float64
+
+
+@pytest.mark.parametrize(
+    ("images", "message"),
+    [
+        (400, r"the loss became (nan|inf) in epoch 1, step \d+ of 50 \(sgd, lr 10\); a lower lr"),
+        (8, r"the loss on validation became (nan|inf) in epoch \d+; a lower lr may help"),
+    ],
+    ids=["in an epoch's steps", "after an epoch's only step"],
+)
+def test_a_loss_that_is_no_number_ends_training_where_it_appears(images, message):
+    model = ConvNet(kernels=(4, 8))  # without norms nothing holds the values back
+    recipe = tiny_recipe(model=model, optimizer="sgd", lr=10.0, l2=10.0, epochs=50)
+    with pytest.raises(NotFinite, match=message):
+        run(recipe, tiny_data(train=images))
+
+
+@pytest.mark.parametrize(
+    ("data", "changes", "error", "message"),
+    [
+        (tiny_data(), {"epochs": None}, RecipeError, "Recipe.epochs must be set"),
+        (tiny_data(train=0), {}, DataError, "the train part of the data has no images"),
+        (tiny_data(val=0), {}, DataError, "the val part of the data has no images"),
+        (tiny_data(val=1), {}, DataError, "labels must hold"),
+    ],
+    ids=["no epochs", "no training images", "no validation images", "one class in validation"],
+)
+def test_what_cannot_be_trained_is_told_at_the_call(data, changes, error, message):
+    with pytest.raises(error, match=message):
+        fit(tiny_recipe(**changes), data, OBJECTIVE, seed=0)
+
+
+def test_a_negative_seed_is_refused():
+    with pytest.raises(RecipeError, match="seed must be at least 0, got -1"):
+        fit(tiny_recipe(), tiny_data(), OBJECTIVE, seed=-1)
+
+
+def test_early_stopping_waits_as_long_as_it_was_told_and_keeps_the_best_weights(tmp_path):
+    data = tiny_data()
+    recipe = tiny_recipe(epochs=30, early_stopping=2, lr=3e-2)
+    results = run(recipe, data, checkpoint=tmp_path)
+    scores = [result.search_score for result in results]
+    best = int(np.argmax(scores))
+    assert len(results) == best + 1 + 2 < 30
+    assert [result.stopped for result in results] == [None] * (best + 2) + ["early_stopping"]
+    rises = [True] + [max(scores[:k]) < scores[k] for k in range(1, len(scores))]
+    assert [result.best for result in results] == rises
+    kept = read_best(tmp_path)
+    assert kept.result == results[best].to_dict()
+    logits = predict_logits(restore_best(tmp_path), data.pixels, data.splits["val"], device=CPU)
+    np.testing.assert_array_equal(torch.softmax(logits, 1).numpy(), kept.probabilities)
+    np.testing.assert_array_equal(kept.labels, data.labels[data.splits["val"]])
+
+
+@pytest.mark.parametrize("name", RESUMED)
+def test_resumed_after_any_epoch_equals_uninterrupted(tmp_path, name):
+    recipe = RESUMED[name]
+    data = tiny_data(size=32 if name.startswith("resnet") else 16)
+    expected = without_seconds(run(recipe, data, checkpoint=tmp_path / "whole"))
+    for epoch in range(1, len(expected) + 1):
+        folder = tmp_path / str(epoch)
+        interrupted = fit(recipe, data, OBJECTIVE, seed=0, checkpoint=folder, device=CPU)
+        first = [next(interrupted) for _ in range(epoch)]
+        interrupted.close()
+        resumed = run(recipe, data, checkpoint=folder)
+        assert resumed[:epoch] == first  # bit by bit, the seconds too
+        assert without_seconds(resumed) == expected
+        same_weights(restore_best(folder), restore_best(tmp_path / "whole"))
+
+
+def same_weights(one, other):
+    for mine, theirs in zip(one.state_dict().values(), other.state_dict().values(), strict=True):
+        assert torch.equal(mine, theirs)
+
+
+def test_resumed_every_single_epoch_equals_uninterrupted(tmp_path):
+    recipe, data = RESUMED["convnet, adam, cosine"], tiny_data()
+    for epoch in range(1, 5):
+        steps = fit(recipe, data, OBJECTIVE, seed=0, checkpoint=tmp_path, device=CPU)
+        results = [next(steps) for _ in range(epoch)]
+        steps.close()
+    assert without_seconds(results) == without_seconds(run(recipe, data))
+
+
+def test_a_finished_checkpoint_is_only_told_again(tmp_path):
+    recipe = tiny_recipe(epochs=2)
+    once = run(recipe, tiny_data(), checkpoint=tmp_path)
+    files = {path: path.stat().st_mtime_ns for path in tmp_path.glob("*.safetensors")}
+    assert run(recipe, tiny_data(), checkpoint=tmp_path) == once
+    assert {path: path.stat().st_mtime_ns for path in files} == files
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"recipe": tiny_recipe(lr=2e-2)}, "recipe was .*'lr': 0.01.* is .*'lr': 0.02"),
+        ({"seed": 1}, "seed was 0, is 1"),
+        ({"data": replace(tiny_data(), digest="other")}, "data was 'digest of tiny data', is 'oth"),
+        ({"objective": Objective("auroc")}, "objective was"),
+    ],
+    ids=["recipe", "seed", "data", "objective"],
+)
+def test_a_checkpoint_of_another_run_is_refused(tmp_path, changed, message):
+    run(tiny_recipe(), tiny_data(), checkpoint=tmp_path)
+    other = {"recipe": tiny_recipe(), "data": tiny_data(), "seed": 0, **changed}
+    with pytest.raises(ModelFileError, match=f"belongs to another run: .*{message}"):
+        run(**other, checkpoint=tmp_path)
+
+
+def test_a_folder_that_cannot_be_written_is_told(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(StoreError, match=r"cannot write to folder .*file"):
+        run(tiny_recipe(), tiny_data(), checkpoint=tmp_path / "file")
+
+
+def test_learning_rates_of_an_epoch_follow_the_schedule_step_by_step():
+    data = tiny_data(train=12)
+    recipe = tiny_recipe(schedule=Schedule("cosine"), batch_size=4, lr=0.5)
+    net = assemble(recipe, classes=2, size=16, channels=1, seed=0)
+    training = Training(recipe, net, data, epochs=2, device=CPU)
+    rates = []
+    training.optimizer.register_step_post_hook(
+        lambda optimizer, *_: rates.append(optimizer.param_groups[0]["lr"])
+    )
+    for epoch in (1, 2):
+        training.epoch(epoch, np.random.default_rng(0))
+    assert rates[0] == 0.5
+    assert rates[3] == pytest.approx(0.25)  # half of the six steps
+    assert all(later < earlier for earlier, later in pairwise(rates))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device, there is none")
+@pytest.mark.parametrize("name", RESUMED)
+def test_a_gpu_trains_as_the_cpu_does_and_goes_on_from_its_checkpoint(tmp_path, name):
+    recipe, data = RESUMED[name], tiny_data(size=32)
+    recipe = replace(recipe, head=Head(), model=replace(recipe.model, **no_dropout(recipe.model)))
+    on_cpu = run(recipe, data)
+    whole = list(fit(recipe, data, OBJECTIVE, seed=0, checkpoint=tmp_path / "a", device="cuda"))
+    assert whole[0].train["loss"] == pytest.approx(on_cpu[0].train["loss"], rel=0.02)
+    interrupted = fit(recipe, data, OBJECTIVE, seed=0, checkpoint=tmp_path / "b", device="cuda")
+    next(interrupted)
+    interrupted.close()
+    resumed = list(fit(recipe, data, OBJECTIVE, seed=0, checkpoint=tmp_path / "b", device="cuda"))
+    assert [r.train["loss"] for r in resumed] == pytest.approx(
+        [r.train["loss"] for r in whole], rel=1e-4
+    )
+
+
+def no_dropout(model):
+    return {"dropout": 0.0} if isinstance(model, ConvNet) else {}  # devices draw it differently

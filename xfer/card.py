@@ -1,0 +1,162 @@
+"""What should somebody know before using this model? A page of Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from math import isnan
+from typing import Any
+
+from xfer.evaluate.metrics import METRICS
+from xfer.recipe import ConvNet, Recipe
+
+DEMO = "DEMO, SYNTHETIC IMAGES"
+
+Metrics = Mapping[str, Mapping[str, Any]]
+"""By part (`val`, `test`), then by name: a number, or a dict with `value`, `low` and `high`."""
+Counts = Mapping[str, Mapping[str, int]]
+"""Images by part, then by class."""
+
+
+def model_card(
+    recipe: Recipe,
+    *,
+    data: str,
+    size: int,
+    classes: Sequence[str],
+    positive: str | None,
+    counts: Counts,
+    said: str,
+    metrics: Metrics,
+    about: Mapping[str, Any],
+    demo: bool,
+) -> str:
+    """The card, in Markdown.
+
+    Args:
+        recipe: what was trained.
+        data: name of the data set.
+        size: side of the images, in pixels.
+        classes: names, in the order of the model's outputs.
+        positive: the class that must not be missed; None where there is none.
+        counts: images of each part and class.
+        said: how the decision is made and what it promises, in words.
+        metrics: what was measured.
+        about: further lines, by name: run, trial, seed, versions.
+        demo: the images were drawn, not taken.
+    """
+    model = recipe.model
+    if isinstance(model, ConvNet):
+        kernels = ", ".join(str(n) for n in model.kernels)
+        built = f"ConvNet, {kernels} kernels of {model.kernel_size} x {model.kernel_size}"
+    else:
+        built = f"{model.name}, {model.weights} weights, {model.unfreeze_depth} of 4 stages trained"
+    title = f"finds {positive}" if positive else f"tells {', '.join(classes)} apart"
+    total = sum(sum(by_class.values()) for by_class in counts.values())
+    warning = (
+        f"**{DEMO}.** This model has seen drawn images only. It shows how the search works; its "
+        "numbers say nothing about any real image."
+    )
+    lines = [
+        f"# A model that {title}",
+        "",
+        *([warning, ""] if demo else []),
+        "## Intended use",
+        "",
+        f"To sort images like those of `{data}` into {_and(classes)}, as a research model and as a "
+        "starting point. It is no medical device, and nothing here shows that it is safe to "
+        "decide about people with it.",
+        "",
+        "    python -m xfer.predict THIS_FOLDER IMAGE...",
+        "",
+        "## Model and decision",
+        "",
+        f"{built}; images are squashed to {size} x {size} pixels. `recipe.json` has all settings.",
+        "",
+        said,
+        "",
+        "## Data",
+        "",
+        f"{total:,} images. The model was trained on `train`; its epoch, its settings and its "
+        "threshold were chosen on `val`.",
+        "",
+        *_table(
+            ["part", *classes],
+            [[part, *(f"{by.get(name, 0):,}" for name in classes)] for part, by in counts.items()],
+        ),
+        "",
+        "## Numbers",
+        "",
+        *_numbers(metrics),
+        "",
+        "## Limits",
+        "",
+        *_limits(classes, positive, counts, metrics),
+    ]
+    if about:
+        lines += ["", "## Where it comes from", ""]
+        lines += [f"* {name}: {value}" for name, value in about.items()]
+    return "\n".join(lines) + "\n"
+
+
+def _numbers(metrics: Metrics) -> list[str]:
+    parts = [part for part in metrics if any(name in metrics[part] for name in METRICS)]
+    if not parts:
+        return ["None were measured."]
+    rows = [
+        [name, *(_number(metrics[part].get(name)) for part in parts)]
+        for name in METRICS
+        if any(name in metrics[part] for part in parts)
+    ]
+    lines = _table(["metric", *parts], rows)
+    if "val" in parts:
+        lines += ["", "Numbers on `val` are optimistic: the model was chosen by them."]
+    return lines
+
+
+def _number(value: Any) -> str:
+    """As 0.912, or 0.912 (0.85 to 0.95), or a dash where there is none.
+
+    >>> _number({"value": 0.912, "low": 0.85, "high": 0.95})
+    '0.912 (0.85 to 0.95)'
+    """
+    if isinstance(value, Mapping):
+        low, high = value.get("low"), value.get("high")
+        shown = _number(value.get("value"))
+        return shown if low is None or high is None else f"{shown} ({low:.2f} to {high:.2f})"
+    return "–" if value is None or isnan(value) else f"{value:.3f}"
+
+
+def _limits(
+    classes: Sequence[str], positive: str | None, counts: Counts, metrics: Metrics
+) -> list[str]:
+    judged = "test" if "test" in metrics else "val"
+    by_class = counts.get(judged, {})
+    lines = []
+    if judged == "val":
+        lines.append("* It was not measured on images that had no part in choosing it.")
+    if positive and judged in metrics:
+        lines.append(
+            f"* Recall was measured on {by_class.get(positive, 0):,} images of {positive} "
+            f"(`{judged}`). Precision is that of their share there and falls where they are rarer."
+        )
+    lines += [
+        "* Other cameras, sites or patients than those of the data can make it much worse; "
+        "measure it there before use.",
+        f"* It always answers {_or(classes)}, whatever the image shows.",
+        "* Probabilities were not calibrated.",
+    ]
+    return lines
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    ruled = ["---"] + ["---:"] * (len(head) - 1)
+    escaped = [[cell.replace("|", r"\|") for cell in row] for row in (head, ruled, *rows)]
+    return [f"| {' | '.join(row)} |" for row in escaped]
+
+
+def _and(names: Sequence[str]) -> str:
+    return " and ".join([", ".join(names[:-1]), names[-1]])
+
+
+def _or(names: Sequence[str]) -> str:
+    return " or ".join([", ".join(names[:-1]), names[-1]])

@@ -1,0 +1,168 @@
+"""Where are the images, which classes do they have, and who is the patient?
+
+`open_source` lists a folder tree, an `.npz` or something built in, without decoding anything, and
+tells all that is wrong with it at once.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+
+import numpy as np
+
+from xfer.chunks import blake2b
+from xfer.data.arrays import list_npz
+from xfer.data.builtin import PREFIX, list_builtin
+from xfer.data.folders import list_folder
+from xfer.data.items import Item, Listing, Skipped, Source
+from xfer.errors import DataError
+from xfer.recipe import Images
+
+__all__ = ["Item", "Skipped", "Source", "open_source"]
+
+
+def open_source(images: Images, *, seed: int = 0) -> Source:
+    """Lists the images.
+
+    Args:
+        images: where they are and what is asked of them.
+        seed: of built-in images that are drawn.
+
+    Raises:
+        DataError: nothing there, a layout that does not fit, fewer than two classes, a class or
+            split without images, classes that differ between splits, no or an unknown positive
+            class; all in one message.
+    """
+    listing = _list(images.path, seed)
+    classes = tuple(sorted(set(listing.classes)))
+    if all(name.isdecimal() for name in classes):
+        classes = tuple(sorted(classes, key=int))
+    problems = list(listing.problems)
+    notes = list(listing.notes)
+    if len(classes) == 1:
+        problems.append(f"there is one class, {classes[0]!r}; at least two are needed")
+    positive = None
+    if images.positive is not None and classes:
+        positive = _find_class(images.positive, classes)
+        if positive is None:
+            problems.append(_unknown_class(images.positive, classes))
+        elif classes[positive] != images.positive:
+            notes.append(f"Positive is {classes[positive]!r}, asked for as {images.positive!r}.")
+    elif len(classes) == 2:
+        problems.append(
+            f"there are two classes, {classes[0]!r} and {classes[1]!r}: say which one must not be"
+            f" missed, with positive=... in the space or --positive {_quoted(classes[1])}"
+        )
+    if problems:
+        start = f"{listing.name} cannot be used: " if len(problems) > 1 else ""
+        raise DataError(start + "; ".join(problems) + ".")
+
+    patients, unmatched = _patients(listing, images.patient)
+    if unmatched:
+        count = len(listing.names)
+        notes.append(
+            f"{unmatched:,} of {count:,} file names do not match `patient`: these images stand"
+            " alone."
+        )
+    if images.patient is not None and not listing.has_file_names:
+        notes.append(f"{listing.name} has no file names for `patient`: each image stands alone.")
+    number = {name: label for label, name in enumerate(classes)}
+    subgroups = _matches(listing, images.subgroup)
+    return Source(
+        name=listing.name,
+        items=tuple(
+            Item(name=name, label=number[label], split=split, patient=patient, subgroup=subgroup)
+            for name, label, split, patient, subgroup in zip(
+                listing.names, listing.classes, listing.splits, patients, subgroups, strict=True
+            )
+        ),
+        classes=classes,
+        positive=positive,
+        skipped=tuple(listing.skipped),
+        notes=tuple(notes),
+        unmatched=unmatched,
+        read=listing.read,
+        digest=listing.digest or _digest_of(listing.read),
+    )
+
+
+def _list(path: str, seed: int) -> Listing:
+    if path.startswith(PREFIX):
+        return list_builtin(path, seed=seed)
+    place = Path(path).expanduser().absolute()
+    if place.is_dir():
+        try:
+            return list_folder(place)
+        except OSError as error:
+            raise DataError(f"{error.filename} cannot be listed: {error.strerror}.") from None
+    if place.is_file() and place.suffix.lower() == ".npz":
+        return list_npz(place)
+    if place.exists():
+        raise DataError(
+            f"{place} is a file; images are a folder of class folders, or an .npz. Unpack it first."
+        )
+    parent = place.parent
+    near = get_close_matches(place.name, _names_in(parent), n=1)
+    hint = f" Did you mean {parent / near[0]}?" if near else ""
+    raise DataError(
+        f"no images at {place}: there is no such folder or file.{hint} Give a folder of class"
+        " folders or an .npz, with --data PATH or in the space."
+    )
+
+
+def _names_in(folder: Path) -> list[str]:
+    try:
+        return [path.name for path in folder.iterdir()]
+    except OSError:
+        return []
+
+
+def _find_class(wanted: str, classes: Sequence[str]) -> int | None:
+    """The class with that name, else the only one with it in other letters."""
+    if wanted in classes:
+        return classes.index(wanted)
+    alike = [i for i, name in enumerate(classes) if name.casefold() == wanted.casefold()]
+    return alike[0] if len(alike) == 1 else None
+
+
+def _unknown_class(wanted: str, classes: Sequence[str]) -> str:
+    by_folded = {name.casefold(): name for name in classes}
+    near = get_close_matches(wanted.casefold(), by_folded, n=1)
+    hint = f"; did you mean {by_folded[near[0]]!r}?" if near else "."
+    return f"positive {wanted!r} is not a class{hint} There are {', '.join(map(repr, classes))}"
+
+
+def _quoted(name: str) -> str:
+    return name if re.fullmatch(r"[\w.-]+", name) else f'"{name}"'
+
+
+def _matches(listing: Listing, pattern: str | None) -> list[str | None]:
+    """What the pattern's group, or all of it, matches in each file's own name."""
+    if pattern is None or not listing.has_file_names:
+        return [None] * len(listing.names)
+    search = re.compile(pattern).search
+    found = [search(name.rpartition("/")[2]) for name in listing.names]
+    return [match and (match[1] if match.re.groups else match[0]) for match in found]
+
+
+def _patients(listing: Listing, pattern: str | None) -> tuple[list[str], int]:
+    """Each image's patient, and how many names the pattern was not found in."""
+    if pattern is None or not listing.has_file_names:
+        return list(listing.patients or listing.names), 0
+    found = _matches(listing, pattern)
+    alone = sum(not match for match in found)
+    return [match or name for match, name in zip(found, listing.names, strict=True)], alone
+
+
+def _digest_of(read: Callable[[int], bytes | np.ndarray]) -> Callable[[int], str]:
+    def digest(i: int) -> str:
+        raw = read(i)
+        if isinstance(raw, bytes):
+            return blake2b(raw)
+        head = f"{raw.dtype.str} {raw.shape} ".encode()
+        return blake2b(head, np.ascontiguousarray(raw).tobytes())
+
+    return digest

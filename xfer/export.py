@@ -1,0 +1,216 @@
+"""What is shipped? A folder that holds one whole model and everything needed to use it.
+
+    best/  model.safetensors  recipe.json  preprocessing.json
+           threshold.json  metrics.json  model_card.md
+
+The frozen prefix is included: using the folder needs neither pretrained weights nor a network.
+`xfer.exported` loads it again.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict
+from math import isfinite
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+from safetensors import SafetensorError
+from safetensors.torch import save_file
+from torch import Tensor
+
+from xfer.card import Metrics, model_card
+from xfer.data.decode import DECODER
+from xfer.errors import DataError, StoreError
+from xfer.evaluate.thresholds import Chosen
+from xfer.exported import FORMAT, MODEL, Exported, beside, load_exported
+from xfer.models.net import Net
+from xfer.recipe import Images, Recipe, to_json
+from xfer.tensorfile import digest
+
+__all__ = ["Data", "Exported", "export", "load_exported"]
+
+
+class Data(Protocol):
+    """What an export tells of an `xfer.data.dataset.Dataset`."""
+
+    @property
+    def images(self) -> Images:
+        """How they were looked at."""
+        ...
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names, in the order of labels."""
+        ...
+
+    @property
+    def positive(self) -> int | None:
+        """Index of the class that must not be missed."""
+        ...
+
+    @property
+    def labels(self) -> npt.NDArray[np.int64]:
+        """(images,), indices of classes."""
+        ...
+
+    @property
+    def splits(self) -> Mapping[str, npt.NDArray[np.int64]]:
+        """Rows of `train`, `val` and `test`."""
+        ...
+
+
+def export(
+    folder: Path,
+    net: Net,
+    recipe: Recipe,
+    data: Data,
+    *,
+    threshold: Chosen | None,
+    metrics: Metrics,
+    about: Mapping[str, Any] | None = None,
+    demo: bool = False,
+) -> Path:
+    """Writes a model's folder, in place of the one that was there.
+
+    All files are written under another name and flushed, then the folder is renamed: a kill at any
+    instant leaves the old model or the new one. One process may write at a time.
+
+    Args:
+        folder: usually `RUN/best`.
+        net: trained; neither its mode nor its device is changed.
+        recipe: what it was assembled by.
+        data: what it was trained on.
+        threshold: for two classes; None where the most probable class is the answer.
+        metrics: by part (`val`, `test`), then by name: a number, or a dict with `value`, `low` and
+            `high`. What else a part holds is kept in `metrics.json`.
+        about: further lines for the card, by name: run, trial, seed, versions.
+        demo: the images were synthetic; always true of phantoms.
+
+    Returns:
+        The folder, absolute.
+
+    Raises:
+        DataError: a threshold for more than two classes, or for the first one.
+        StoreError: the folder cannot be written; the one that was there is intact.
+    """
+    if threshold is not None and (len(data.classes) != 2 or data.positive == 0):
+        raise DataError(
+            f"a threshold is for two classes, the second one the positive, got {data.classes} "
+            f"with positive {data.positive}."
+        )
+    folder = folder.absolute()
+    demo = demo or data.images.path == "builtin:phantoms"
+    state = _state(net)
+    positive = None if data.positive is None else data.classes[data.positive]
+    said = "The answer is the class with the highest probability."
+    if threshold is not None:
+        said = f"The answer is {data.classes[1]} from {threshold.value:.4g} on. {threshold.said}"
+    documents = {
+        "recipe.json": to_json(recipe),
+        "preprocessing.json": {
+            "size": data.images.size,
+            "fit": data.images.fit,
+            "channels": data.images.channels,
+            "interpolation": "bilinear, antialiased",
+            "decoder": DECODER,
+            "mean": net.normalise.mean.flatten().tolist(),
+            "std": net.normalise.std.flatten().tolist(),
+            "classes": list(data.classes),
+            "positive": positive,
+        },
+        "threshold.json": {
+            **(
+                asdict(threshold) if threshold else {"value": None, "rule": None, "supported": True}
+            ),
+            "said": said,
+        },
+        "metrics.json": metrics,
+    }
+    card = model_card(
+        recipe,
+        data=Path(data.images.path).name,
+        size=data.images.size,
+        classes=data.classes,
+        positive=positive,
+        counts=_counts(data),
+        said=said,
+        metrics=metrics,
+        about=about or {},
+        demo=demo,
+    )
+    header = json.dumps({"format": FORMAT, "digest": digest(state), "demo": demo})
+    written = beside(folder, "writing")
+    try:
+        _settle(folder)
+        shutil.rmtree(written, ignore_errors=True)  # of a process that died
+        written.mkdir(parents=True)
+        save_file(state, written / MODEL, metadata={"xfer": header})
+        for name, document in documents.items():
+            text = json.dumps(_plain(document), indent=2, ensure_ascii=False, allow_nan=False)
+            (written / name).write_text(text + "\n", encoding="utf-8")
+        (written / "model_card.md").write_text(card, encoding="utf-8")
+        for path in (*written.iterdir(), written):
+            _flush(path)
+        _put_in_place(written, folder)
+    except (OSError, SafetensorError) as error:
+        shutil.rmtree(written, ignore_errors=True)
+        raise StoreError(f"cannot write the model to {folder}: {error}.") from error
+    return folder
+
+
+def _state(net: Net) -> dict[str, Tensor]:
+    return {name: t.detach().cpu().contiguous() for name, t in net.state_dict().items()}
+
+
+def _counts(data: Data) -> dict[str, dict[str, int]]:
+    return {
+        part: {
+            name: int(np.count_nonzero(data.labels[rows] == label))
+            for label, name in enumerate(data.classes)
+        }
+        for part, rows in data.splits.items()
+        if len(rows)
+    }
+
+
+def _plain(value: Any) -> Any:
+    """For strict JSON: what is not a finite number becomes null."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, float) and not isfinite(value):
+        return None
+    return value
+
+
+def _put_in_place(written: Path, folder: Path) -> None:
+    old = beside(folder, "old")
+    shutil.rmtree(old, ignore_errors=True)
+    if folder.exists():
+        folder.rename(old)  # a kill from here to the next line: `_settle` puts it back
+    written.rename(folder)
+    _flush(folder.parent)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _settle(folder: Path) -> None:
+    """Puts the old folder back where a kill fell between the two renames."""
+    old = beside(folder, "old")
+    if old.is_dir() and not folder.exists():
+        old.rename(folder)
+
+
+def _flush(path: Path) -> None:
+    """Waits until a file or folder is on the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,52 @@
+"""What is trained: images, objective and recipe as plain values.
+
+Standard library only, so that loading a space loads neither torch nor Ray. Every class checks
+itself when it is made and tells all of its problems together. What later versions will do, and
+this one cannot, is refused by name.
+"""
+
+from xfer.recipe.as_json import from_json, to_json
+from xfer.recipe.images import Fit, Images
+from xfer.recipe.model import (
+    Activation,
+    BatchNorm,
+    ConvNet,
+    ConvPool,
+    Head,
+    Pool,
+    Pretrained,
+    Weights,
+)
+from xfer.recipe.objective import (
+    BestScore,
+    FixedThreshold,
+    Objective,
+    ObjectiveName,
+    TargetRecall,
+)
+from xfer.recipe.training import Augment, OptimizerName, Recipe, Schedule, ScheduleName
+
+__all__ = [
+    "Activation",
+    "Augment",
+    "BatchNorm",
+    "BestScore",
+    "ConvNet",
+    "ConvPool",
+    "Fit",
+    "FixedThreshold",
+    "Head",
+    "Images",
+    "Objective",
+    "ObjectiveName",
+    "OptimizerName",
+    "Pool",
+    "Pretrained",
+    "Recipe",
+    "Schedule",
+    "ScheduleName",
+    "TargetRecall",
+    "Weights",
+    "from_json",
+    "to_json",
+]

@@ -1,0 +1,172 @@
+"""How do images go through a model: in training steps, and without training?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import isfinite
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from xfer.errors import NotFinite, RecipeError
+from xfer.models.net import Net, trainable_groups
+from xfer.optim import (
+    add_l1_gradient,
+    build_optimizer,
+    parameter_groups,
+    penalised_weights,
+    schedule_factor,
+    set_lr,
+)
+from xfer.recipe import ConvNet, Recipe
+
+Rows = npt.NDArray[np.int64]
+
+
+class Data(Protocol):
+    """What training needs of an `xfer.data.dataset.Dataset`."""
+
+    @property
+    def pixels(self) -> Any:
+        """`pixels[rows]` is a copy, uint8 (batch, height, width, channels)."""
+        ...
+
+    @property
+    def labels(self) -> npt.NDArray[np.int64]:
+        """(images,), indices of classes."""
+        ...
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names, in the order of labels."""
+        ...
+
+    @property
+    def splits(self) -> Mapping[str, Rows]:
+        """Rows of `train` and `val`."""
+        ...
+
+    @property
+    def digest(self) -> str:
+        """Of pixels, labels, classes and splits."""
+        ...
+
+
+class Training:
+    """A model and its optimiser, on the images it is trained on."""
+
+    def __init__(
+        self, recipe: Recipe, net: Net, data: Data, *, epochs: int, device: torch.device
+    ) -> None:
+        if recipe.batch_size == 1 and _trains_norms(net):
+            raise RecipeError(
+                "Recipe.batch_size must be at least 2 where batch norms are trained, got 1: they "
+                "need the variance over a batch."
+            )
+        self.recipe = recipe
+        self.net = net
+        self.pixels = data.pixels
+        self.rows = data.splits["train"]
+        self.labels = data.labels
+        self.device = device
+        self.steps = epochs * len(batches(self.rows, recipe.batch_size))
+        factor = 1.0 if isinstance(recipe.model, ConvNet) else recipe.model.lr_factor
+        groups = parameter_groups(trainable_groups(net), backbone_factor=factor)
+        self.penalised = penalised_weights(groups)
+        self.optimizer = build_optimizer(
+            groups,
+            name=recipe.optimizer,
+            lr=recipe.lr,
+            l2=recipe.l2,
+            momentum=recipe.momentum,
+            nesterov=recipe.nesterov,
+        )
+
+    def epoch(self, epoch: int, generator: np.random.Generator) -> dict[str, float]:
+        """One pass over the training part, in an order drawn from the generator.
+
+        Args:
+            epoch: from 1; places its steps in the schedule.
+            generator: advanced.
+
+        Returns:
+            `loss`, the cross-entropy without penalties, and `accuracy`.
+
+        Raises:
+            NotFinite: in the step whose loss is no longer a number.
+        """
+        recipe, net, optimizer = self.recipe, self.net, self.optimizer
+        net.train()
+        parts = batches(generator.permutation(self.rows), recipe.batch_size)
+        total = 0.0
+        answers: list[Tensor] = []
+        for number, rows in enumerate(parts):
+            step = (epoch - 1) * len(parts) + number
+            set_lr(optimizer, recipe.lr * schedule_factor(recipe.schedule.name, step, self.steps))
+            labels = torch.from_numpy(self.labels[rows]).to(self.device, non_blocking=True)
+            features = net.prefix(to_images(self.pixels[rows], self.device))
+            logits = net.suffix(features)
+            loss = cross_entropy(logits, labels)
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            if recipe.l1:
+                add_l1_gradient(self.penalised, recipe.l1)
+            optimizer.step()
+            answers.append(logits.detach().argmax(dim=1) == labels)
+            value = loss.item()  # the step's one wait for the device, after all of it is queued
+            if not isfinite(value):
+                raise NotFinite(
+                    f"the loss became {value} in epoch {epoch}, step {number + 1} of {len(parts)} "
+                    f"({recipe.optimizer}, lr {recipe.lr:g}); a lower lr may help."
+                )
+            total += value * len(rows)
+        right = int(torch.cat(answers).sum())
+        return {"loss": total / len(self.rows), "accuracy": right / len(self.rows)}
+
+
+def batches(rows: Rows, size: int) -> list[Rows]:
+    """Rows in batches, in order; the last one smaller where they do not divide.
+
+    A last batch of one image joins the one before: batch norm has no variance over one.
+
+    >>> [len(batch) for batch in batches(np.arange(9), 4)]
+    [4, 5]
+    """
+    parts = [rows[start : start + size] for start in range(0, len(rows), size)]
+    if size > 1 and len(parts) > 1 and len(parts[-1]) == 1:
+        parts[-2:] = [np.concatenate(parts[-2:])]
+    return parts
+
+
+def _trains_norms(net: Net) -> bool:
+    """Whether any batch norm uses the statistics of its batch in training."""
+    norms = [module for module in net.train().modules() if isinstance(module, nn.BatchNorm2d)]
+    return any(norm.training for norm in norms)
+
+
+def to_images(pixels: npt.NDArray[np.uint8], device: torch.device) -> Tensor:
+    """Pixels (batch, height, width, channels) as a tensor (batch, channels, height, width).
+
+    Still uint8, a quarter of the bytes to send, and laid out as it was: channels last.
+    """
+    return torch.from_numpy(pixels).to(device, non_blocking=True).permute(0, 3, 1, 2)
+
+
+def predict_logits(net: Net, pixels: Any, rows: Rows, *, device: torch.device) -> Tensor:
+    """Logits (images, classes) of rows of the pixels, on the CPU, in double precision.
+
+    Double, so that the softmax of very sure answers does not round to a tie at 1. The net is put
+    in inference mode and stays there.
+    """
+    net.eval()
+    side = pixels[rows[:1]].shape[1]
+    # 256 small images at a time; of large ones fewer, or a recipe whose batches fit into memory
+    # could run out of it here: 4 million pixels are 83 images of 224 x 224.
+    size = int(np.clip(2**22 // side**2, 32, 256))
+    with torch.inference_mode():
+        logits = [net(to_images(pixels[part], device)) for part in batches(rows, size)]
+        return torch.cat(logits).cpu().double()

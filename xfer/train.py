@@ -1,0 +1,194 @@
+"""How is one recipe trained? Epoch by epoch; the caller decides when to stop.
+
+    python -m xfer.train --recipe recipe.json --data PATH
+
+Training repeats: order, dropout and everything else random in an epoch come from (seed, epoch)
+alone, so a run that goes on from a checkpoint gives the numbers of one that was never interrupted:
+bit by bit on the CPU, at the same number of threads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from math import isfinite
+from pathlib import Path
+from time import perf_counter
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from xfer.checkpoint import Checkpoint, Run
+from xfer.errors import DataError, NotFinite, RecipeError
+from xfer.evaluate.metrics import evaluate_binary, evaluate_classes
+from xfer.evaluate.objectives import search_score
+from xfer.models.assembly import assemble
+from xfer.numerics import pick_device, repeatable, seed_of
+from xfer.recipe import Objective, Recipe, to_json
+from xfer.steps import Data, Training, predict_logits
+
+_ORDER, _NOISE = 1, 2  # what a seed is for: the order of images, dropout and the like
+
+
+@dataclass(frozen=True, kw_only=True)
+class EpochResult:
+    """What one epoch brought."""
+
+    epoch: int
+    """From 1."""
+    train: dict[str, float]
+    """`loss` (cross-entropy without penalties) and `accuracy`, over the epoch's steps, while the
+    weights change and dropout acts."""
+    val: dict[str, float]
+    """`loss` and all of `xfer.evaluate.metrics`; with two classes at `threshold`."""
+    search_score: float
+    """The objective at the epoch's own best threshold: it ranks and prunes, and estimates
+    nothing."""
+    threshold: float | None
+    """That threshold; None for more than two classes."""
+    best: bool
+    """No epoch before had as high a search score."""
+    seconds: float
+    """Training and validation; without writing the checkpoint."""
+    stopped: Literal["early_stopping"] | None = None
+    """Why training ends with this epoch, if it is not the recipe's last one."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain values that JSON holds without loss."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> EpochResult:
+        """What `to_dict` gave."""
+        return cls(**values)
+
+
+def fit(
+    recipe: Recipe,
+    data: Data,
+    objective: Objective,
+    *,
+    seed: int,
+    checkpoint: Path | None = None,
+    device: torch.device | str | None = None,
+) -> Iterator[EpochResult]:
+    """Trains a recipe and yields an `EpochResult` per epoch, after it is safe on disk.
+
+    A checkpoint that is there already is gone on from: its epochs are yielded again as they were,
+    then the next one is trained. One that is finished is only yielded again.
+
+    Args:
+        recipe: with its number of epochs.
+        data: images, labels and splits.
+        objective: what the search score is made of.
+        seed: 0 or more; of first weights, order and dropout.
+        checkpoint: folder of this run's checkpoint; None keeps nothing.
+        device: None takes `xfer.numerics.pick_device()`.
+
+    Raises:
+        RecipeError: no epochs in the recipe, or a model that cannot be built or trained so.
+        DataError: no images to train on, or a validation part that cannot be scored.
+        WeightsError: pretrained weights are not on this machine.
+        NotFinite: in the step whose loss is no longer a number.
+        ModelFileError: the checkpoint is damaged or of another run.
+        StoreError: the checkpoint cannot be written.
+    """
+    if recipe.epochs is None:
+        raise RecipeError("Recipe.epochs must be set before training, got None.")
+    if seed < 0:
+        raise RecipeError(f"seed must be at least 0, got {seed}.")
+    for part in ("train", "val"):
+        if len(data.splits[part]) == 0:
+            raise DataError(f"the {part} part of the data has no images.")
+    truth = data.labels[data.splits["val"]]
+    search_score(objective, np.eye(len(data.classes))[truth], truth)  # told before any training
+    device = pick_device() if device is None else torch.device(device)
+    return _epochs(recipe, data, objective, seed=seed, folder=checkpoint, device=device)
+
+
+def _epochs(
+    recipe: Recipe,
+    data: Data,
+    objective: Objective,
+    *,
+    seed: int,
+    folder: Path | None,
+    device: torch.device,
+) -> Iterator[EpochResult]:
+    epochs = recipe.epochs or 0
+    _, size, _, channels = data.pixels[data.splits["train"][:1]].shape
+    net = assemble(recipe, classes=len(data.classes), size=size, channels=channels, seed=seed)
+    training = Training(recipe, net.to(device), data, epochs=epochs, device=device)
+    history: list[EpochResult] = []
+    checkpoint = None
+    if folder is not None:
+        run = Run(
+            recipe=to_json(recipe),
+            objective=to_json(objective),
+            seed=seed,
+            data=data.digest,
+            classes=len(data.classes),
+            size=size,
+            channels=channels,
+        )
+        checkpoint = Checkpoint(folder, run, net, training.optimizer)
+        history = [EpochResult.from_dict(values) for values in checkpoint.resume()]
+    yield from list(history)
+    rows = data.splits["val"]
+    while len(history) < epochs and not (history and history[-1].stopped):
+        epoch = len(history) + 1
+        started = perf_counter()
+        with repeatable(device, seed_of(seed, epoch, _NOISE)):
+            train = training.epoch(epoch, np.random.default_rng(seed_of(seed, epoch, _ORDER)))
+            logits = predict_logits(net, data.pixels, rows, device=device)
+        val, score, threshold = _validate(logits, data, objective, epoch)
+        scores = [result.search_score for result in history] + [score]
+        since_best = len(scores) - 1 - int(np.argmax(scores))  # the first of equals
+        patience = recipe.early_stopping
+        result = EpochResult(
+            epoch=epoch,
+            train=train,
+            val=val,
+            search_score=score,
+            threshold=threshold,
+            best=since_best == 0,
+            seconds=perf_counter() - started,
+            stopped="early_stopping" if patience is not None and since_best >= patience else None,
+        )
+        history.append(result)
+        if checkpoint is not None:
+            checkpoint.save(
+                [each.to_dict() for each in history],
+                probabilities=torch.softmax(logits, dim=1).numpy(),
+                labels=data.labels[rows],
+            )
+        yield result
+
+
+def _validate(
+    logits: Tensor, data: Data, objective: Objective, epoch: int
+) -> tuple[dict[str, float], float, float | None]:
+    """Loss and metrics of validation's logits (images, classes), search score and threshold."""
+    labels: npt.NDArray[np.int64] = data.labels[data.splits["val"]]
+    loss = cross_entropy(logits, torch.from_numpy(labels)).item()
+    if not isfinite(loss):
+        raise NotFinite(
+            f"the loss on validation became {loss} in epoch {epoch}; a lower lr may help."
+        )
+    probabilities = torch.softmax(logits, dim=1).numpy()
+    score, threshold = search_score(objective, probabilities, labels)
+    if threshold is None:
+        metrics = evaluate_classes(probabilities, labels, data.classes)
+    else:
+        metrics = evaluate_binary(probabilities[:, 1], labels, threshold=threshold)
+    return {"loss": loss, **metrics}, score, threshold
+
+
+if __name__ == "__main__":
+    from xfer.train_command import main
+
+    raise SystemExit(main())
