@@ -40,15 +40,18 @@ class Finished:
 def choose_winner(rows: Sequence[TrialRow]) -> TrialRow:
     """The finished trial with the best search score; of equal ones the earlier.
 
+    Where time was up before any was finished, the best of those that were begun.
+
     Raises:
-        TrialsError: no trial was finished; with what ended them.
+        TrialsError: no trial has a score; with what ended them.
     """
-    finished = [row for row in rows if row.state == "complete" and row.value is not None]
-    if not finished:
-        reasons = sorted({f"{row.state}: {row.ended}" for row in rows if row.ended})
-        why = "; ".join(reasons[:5]) if reasons else "there was no time for one"
-        raise TrialsError(f"no trial could be finished, so there is no model ({why}).")
-    return max(finished, key=lambda row: (row.value or 0.0, -row.number))
+    for state in ("complete", "waiting"):
+        there = [row for row in rows if row.state == state and row.value is not None]
+        if there:
+            return max(there, key=lambda row: (row.value or 0.0, -row.number))
+    reasons = sorted({f"{row.state}: {row.ended}" for row in rows if row.ended})
+    why = "; ".join(reasons[:5]) if reasons else "there was no time for one"
+    raise TrialsError(f"no trial could be finished, so there is no model ({why}).")
 
 
 def finish(
@@ -85,6 +88,11 @@ def finish(
     folder = run.checkpoint(best.number)
     kept = read_best(folder)
     marks: list[str] = []
+    if best.state != "complete":
+        marks.append(
+            f"Time was up before a trial was finished: trial {best.number} had trained for "
+            f"{len(best.scores)} epochs. --resume with more --minutes goes on."
+        )
     chosen = threshold = None
     if data.positive is not None:
         scores = kept.probabilities[:, data.positive]

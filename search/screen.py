@@ -28,9 +28,10 @@ def tell_plan(plan: Plan, inspection: Inspection, say: Say) -> None:
     weight = plan.objective.recall_weight
     formula = f" ({share(weight)} recall + {share(1 - weight)} specificity)"
     formula = formula if plan.objective.name == "recall_weighted" else ""
+    known = ", ".join(plan.known) or "none"
     say(
-        f"Space {plan.space.path.stem}: {len(checked.hyperparameters)} hyperparameters, "
-        f"{len(plan.known)} known configurations; maximises {plan.objective.name}{formula}."
+        f"Space {plan.space.path.stem}: {len(checked.hyperparameters)} hyperparameters; known "
+        f"configurations, tried first: {known}; maximises {plan.objective.name}{formula}."
     )
     if source is not None and splits is not None:
         parts = ", ".join(
@@ -49,8 +50,8 @@ def tell_findings(audit: Mapping[str, Any], say: Say) -> None:
     """What was wrong with the data, a line each."""
     for finding in audit["findings"]:
         examples = ", ".join(map(str, finding["examples"][:3]))
-        say(f"data: {finding['count']:,} {finding['kind']} ({examples}): {finding['effect']} "
-            f"{finding['action']}")  # fmt: skip
+        where = f" ({examples})" if examples else ""
+        say(f"data: {finding['kind']}{where}: {finding['effect']} {finding['action']}")
 
 
 def tell_end(run: RunDir, result: Mapping[str, Any], say: Say) -> None:
@@ -66,14 +67,16 @@ def tell_end(run: RunDir, result: Mapping[str, Any], say: Say) -> None:
             low, high = metric["low"], metric["high"]
             interval = f"  ({bound(low)} to {bound(high)})" if low is not None else ""
             say(f"  test {name:<18} {share(metric['value']):>6}{interval}")
+    threshold = result["threshold"]
     for mark in result["marks"]:
-        say(f"mark: {mark}")
+        if threshold is None or mark != threshold["said"]:
+            say(f"mark: {mark}")
     if best is not None:
         name = f" ({best['name']})" if best["name"] else ""
         params = ", ".join(f"{key}={setting(value)}" for key, value in best["params"].items())
         say(f"Best: trial {best['number']}{name}, epoch {best['epoch']}: {params}")
-    if result["threshold"] is not None:
-        say(f"Threshold: {result['threshold']['said']}")
+    if threshold is not None:
+        say(f"Threshold: {threshold['said']}")
     say(f"Model: {run.best}    python -m xfer.predict {run.best} IMAGE...")
     say(f"Report: {run.report}")
 

@@ -168,7 +168,7 @@ def _search(
     from search.progress import Progress
     from search.tensorboard import TensorBoard
     from search.worker import Job
-    from search.workers import start_ray
+    from search.workers import start_ray, warm_up
     from xfer.evaluate.objectives import best_constant
 
     plan, run, data = context.plan, context.run, context.data
@@ -207,8 +207,8 @@ def _search(
     with (
         start_ray(slots, address=plan.options.address),
         TensorBoard(run.tensorboard, columns) as tensorboard,
-        progress,
     ):
+        warm_up(slots)
         began = time.monotonic()
 
         def keep(event: Event) -> None:
@@ -216,16 +216,17 @@ def _search(
             if isinstance(event, TrialEnded):
                 write_trials(context, record.rows())
 
-        run_trials(
-            record,
-            plan.recipe,
-            job=job,
-            slots=slots,
-            trials=plan.budget.trials,
-            out=run.ray,
-            deadline=None if rest is None else began + rest,
-            watchers=(progress, tensorboard, keep),
-        )
+        with progress:
+            run_trials(
+                record,
+                plan.recipe,
+                job=job,
+                slots=slots,
+                trials=plan.budget.trials,
+                out=run.ray,
+                deadline=None if rest is None else began + rest,
+                watchers=(progress, tensorboard, keep),
+            )
 
 
 def _load(plan: Plan) -> tuple[Dataset, Loading]:

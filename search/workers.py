@@ -12,6 +12,7 @@ import os
 import shutil
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,6 +25,10 @@ from search.errors import OptionsError
 MOST_CPU_WORKERS = 4
 """More trials side by side on a CPU share its memory bandwidth, and each takes the longer."""
 _GIB = 1 << 30
+
+
+WARM_UP_S = 120.0
+"""Longest wait for workers' processes; on a cluster that still grows, fewer are enough to begin."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,6 +168,28 @@ def start_ray(
     finally:
         ray.shutdown()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def warm_up(slots: Slots) -> None:
+    """Returns when there is a process for every worker, with torch imported, or after two minutes.
+
+    Ray keeps these processes and starts its workers in them. The time that a search is given
+    counts from here, so that a slow start does not eat it.
+    """
+    tasks = [
+        _import.options(num_cpus=slots.threads, num_gpus=slots.gpus_per_trial).remote()
+        for _ in range(slots.workers)
+    ]
+    ray.wait(tasks, num_returns=len(tasks), timeout=WARM_UP_S)
+    for task in tasks:  # those for which there was no room would come in the trials' way
+        ray.cancel(task)
+
+
+@ray.remote(max_retries=0)
+def _import() -> None:
+    import torchvision  # noqa: F401
+
+    time.sleep(0.2)  # or one process would do all of them, one after another
 
 
 def count_cpus() -> int:

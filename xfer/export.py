@@ -155,6 +155,8 @@ def export(
             text = json.dumps(_plain(document), indent=2, ensure_ascii=False, allow_nan=False)
             (written / name).write_text(text + "\n", encoding="utf-8")
         (written / "model_card.md").write_text(card, encoding="utf-8")
+        # safetensors makes files that nobody else may read; a model is there to be shared.
+        (written / MODEL).chmod((written / "model_card.md").stat().st_mode)
         for path in (*written.iterdir(), written):
             _flush(path)
         _put_in_place(written, folder)

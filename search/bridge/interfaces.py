@@ -151,7 +151,7 @@ class BridgeStopper(Stopper):
 
 
 def _error(trial: RayTrial) -> str:
-    """What Ray wrote of a trial's end; it is on the driver's disk, and not where `get_error` looks."""
+    """What Ray wrote of a trial's end, on this disk: `get_error` looks in the storage."""
     file = trial.error_file
     return Path(file).read_text() if file and Path(file).is_file() else ""
 

@@ -1,0 +1,250 @@
+"""The command, as somebody would type it: real processes, real Ray, real images."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from search.run import main
+
+ROOT = Path(__file__).parent.parent.parent
+FIVE_MISTAKES = """
+from search.space import Budget, Trial
+from xfer.recipe import ConvNet, Images, Objective, Recipe
+
+DATA = Images("builtin:digits", positive="eight", size=16, channels=1)
+OBJECTIVE = Objective("auroc")
+BUDGET = Budget(trials=2, epochs=2)
+KNOWN = {"a": {"kernles": 8}, "b": {"lr": 5.0}, "c": {"size": 4}}
+
+def space(trial: Trial) -> Recipe:
+    kernels = trial.suggest_int("kernels", 4, 8)
+    size = trial.suggest_int("size", 3, 5, step=2)
+    batch = trial.suggest_int("batch", 16, 4096)
+    return Recipe(model=ConvNet(kernels=(kernels,), kernel_size=size), batch_size=batch,
+                  lr=trial.suggest_float("lr", 1e-4, 1e-2))
+"""
+
+
+def environment(tmp_path: Path) -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if name != "TORCH_HOME"}
+    return kept | {"XFER_CACHE": str(tmp_path / "cache"), "TORCH_HOME": str(tmp_path / "weights")}
+
+
+def command(tmp_path: Path, *words: str) -> list[str]:
+    return [sys.executable, "-m", "search.run", *words, "--out", str(tmp_path / "runs")]
+
+
+def run(tmp_path: Path, *words: str, code: int = 0) -> str:
+    """What a command prints; it must end with that exit code, and never with a traceback."""
+    done = subprocess.run(
+        command(tmp_path, *words),
+        cwd=ROOT, env=environment(tmp_path), capture_output=True, text=True, timeout=280,
+        check=False,
+    )  # fmt: skip
+    said = done.stdout + done.stderr
+    assert done.returncode == code, said
+    assert "Traceback" not in said, said
+    return said
+
+
+def result_of(folder: Path) -> dict[str, Any]:
+    return json.loads((folder / "result.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("search")
+
+
+@pytest.fixture(scope="module")
+def digits(place: Path) -> str:
+    return run(place, "spaces/digits.py", "--trials", "4", "--epochs", "3", "--name", "eights")
+
+
+def test_a_search_leaves_a_whole_folder(digits: str, place: Path) -> None:
+    folder = place / "runs" / "eights"
+    names = {path.name for path in folder.iterdir()} - {".lock"}
+    assert names == {
+        "space.py", "manifest.json", "audit.json", "study.db", "trials.csv", "tensorboard",
+        "checkpoints", "best", "report.html", "result.json", "test_opened.json",
+    }  # fmt: skip
+    assert {path.name for path in (folder / "best").iterdir()} == {
+        "model.safetensors", "recipe.json", "preprocessing.json", "threshold.json",
+        "metrics.json", "model_card.md",
+    }  # fmt: skip
+    with (folder / "trials.csv").open() as file:
+        assert [row["number"] for row in csv.DictReader(file)] == ["0", "1", "2", "3"]
+
+
+def test_the_summary_says_what_the_screen_says(digits: str, place: Path) -> None:
+    result = result_of(place / "runs" / "eights")
+    assert result["answer"] in digits
+    assert result["answer"].startswith("Missed ")
+    assert sum(result["trials"].values()) == 4
+    assert result["trials"]["waiting"] == 0
+    assert not result["demo"]
+    assert not result["interrupted"]
+    counts = result["test"]["confusion"]
+    assert sum(counts.values()) == sum(result["data"]["splits"]["test"].values())
+    assert result["test"]["recall"]["value"] == counts["tp"] / (counts["tp"] + counts["fn"])
+    kept = {int(path.name) for path in (place / "runs" / "eights" / "checkpoints").iterdir()}
+    assert result["best"]["number"] in kept
+    assert len(kept) <= 3
+
+
+@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="reads /proc")
+def test_no_process_is_left_behind(digits: str, place: Path) -> None:
+    left = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if f"XFER_CACHE={place}/cache".encode() in (process / "environ").read_bytes():
+                left.append((process / "cmdline").read_bytes())
+        except OSError:
+            continue  # it has ended, or is somebody else's
+    assert not left
+
+
+def test_a_name_that_is_taken_is_refused(digits: str, place: Path) -> None:
+    said = run(place, "spaces/digits.py", "--name", "eights", code=2)
+    assert "run 'eights' exists" in said
+    assert "--resume" in said
+
+
+def test_another_seed_cannot_be_smuggled_into_a_run(digits: str, place: Path) -> None:
+    words = ("spaces/digits.py", "--name", "eights", "--resume", "--seed", "5")
+    assert "--seed was 0 when the run began" in run(place, *words, code=2)
+
+
+def test_a_finished_run_is_extended_and_the_test_part_stays_as_it_is(
+    digits: str, place: Path
+) -> None:
+    folder = place / "runs" / "eights"
+    before = result_of(folder)
+    said = run(place, "spaces/digits.py", "--name", "eights", "--resume", "--trials", "6")
+    after = result_of(folder)
+    assert sum(after["trials"].values()) == 6
+    assert len(json.loads((folder / "test_opened.json").read_text())) == 1
+    if after["best"]["number"] == before["best"]["number"]:
+        assert after["test"] == before["test"]
+    else:
+        assert after["test"] is None
+        assert "--reopen-test" in said
+
+
+# --------------------------------------------------------------------------------------------------
+# What a user can get wrong: one clear message, exit code 2, no traceback
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["spaces/digit.py"], "no space file spaces/digit.py"),
+        (["spaces/digits.py", "--trails", "3"], "did you mean '--trials'"),
+        (["spaces/digits.py", "--trials", "0"], "--trials must be a whole number of at least 1"),
+        (["spaces/digits.py", "--folds", "5"], "--folds is not built yet"),
+        (["spaces/any.py"], "--data PATH"),
+        (["spaces/any.py", "--data", "/nowhere"], "no images at /nowhere"),
+        (["spaces/digits.py", "--positive", "eight"], "positive 'eight' is not a class"),
+        (["spaces/digits.py", "--backbones", "resnet18", "--resume", "--name", "x"], "no run 'x'"),
+    ],
+)
+def test_what_is_wrong_is_told_once(
+    words: list[str], said: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    assert main([*words, "--out", str(tmp_path / "runs")]) == 2
+    assert said in capsys.readouterr().err
+    assert not (tmp_path / "runs").exists()
+
+
+def test_five_mistakes_are_told_together(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    space = tmp_path / "five.py"
+    space.write_text(FIVE_MISTAKES)
+    assert main([str(space), "--out", str(tmp_path / "runs")]) == 2
+    told = capsys.readouterr().err
+    for said in (
+        "positive 'eight'",
+        "'kernles'",
+        "did you mean 'kernels'",
+        "5.0",
+        "'size'",
+        "batch",
+    ):
+        assert said in told
+
+
+def test_weights_that_cannot_be_had_are_named_with_the_way_out(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "weights"))
+    words = ["spaces/any.py", "--data", "builtin:phantoms:60", "--positive", "PNEUMONIA"]
+    assert main([*words, "--offline", "--out", str(tmp_path / "runs")]) == 2
+    told = capsys.readouterr().err
+    for said in ("squeezenet1_1", "mobilenet_v2", "resnet18", "--backbones", "--weights none"):
+        assert said in told
+
+
+# --------------------------------------------------------------------------------------------------
+# Interruptions
+
+
+def wait_for(condition: Any, *, seconds: float, process: subprocess.Popen[str]) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < end, "it did not come so far"
+        time.sleep(0.2)
+
+
+def has_told(folder: Path, trials: int) -> bool:
+    file = folder / "trials.csv"
+    return file.is_file() and file.read_text().count("\n") > trials
+
+
+@pytest.mark.parametrize(
+    ("end", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 130), (signal.SIGKILL, -9)]
+)
+@pytest.mark.slow
+def test_an_interrupted_run_goes_on_to_the_end_of_an_undisturbed_one(
+    tmp_path: Path, end: signal.Signals, code: int
+) -> None:
+    words = ("spaces/digits.py", "--workers", "1", "--trials", "7", "--minutes", "9")
+    run(tmp_path, *words, "--name", "whole")
+    process = subprocess.Popen(
+        command(tmp_path, *words, "--name", "broken"),
+        cwd=ROOT, env=environment(tmp_path), stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        text=True, start_new_session=True,
+    )  # fmt: skip
+    folder = tmp_path / "runs" / "broken"
+    wait_for(lambda: has_told(folder, 3), seconds=120, process=process)
+    time.sleep(0.7)
+    process.send_signal(end)
+    said, _ = process.communicate(timeout=60)
+    assert process.returncode == code, said
+    if code == 130:
+        assert "--resume" in said
+        assert result_of(folder)["interrupted"]
+        assert result_of(folder)["test"] is None
+    run(tmp_path, "spaces/digits.py", "--name", "broken", "--resume")
+    assert recorded(folder) == recorded(tmp_path / "runs" / "whole")
+    assert result_of(folder)["test"] == result_of(tmp_path / "runs" / "whole")["test"]
+
+
+def recorded(folder: Path) -> list[Any]:
+    """All that a study says of its trials, but for times."""
+    import optuna
+
+    study = optuna.load_study(study_name=folder.name, storage=f"sqlite:///{folder}/study.db")
+    return [
+        (t.number, t.state, t.params, t.values, t.intermediate_values, t.user_attrs["ended"])
+        for t in study.trials
+    ]
