@@ -180,8 +180,8 @@ def warm_up(slots: Slots) -> None:
         _import.options(num_cpus=slots.threads, num_gpus=slots.gpus_per_trial).remote()
         for _ in range(slots.workers)
     ]
-    ray.wait(tasks, num_returns=len(tasks), timeout=WARM_UP_S)
-    for task in tasks:  # those for which there was no room would come in the trials' way
+    _, left = ray.wait(tasks, num_returns=len(tasks), timeout=WARM_UP_S)
+    for task in left:  # there was no room for these, and they would come in the trials' way
         ray.cancel(task)
 
 
