@@ -27,6 +27,7 @@ from search.rundir import RunDir, create_run, resume_run
 from search.screen import Say, tell_end, tell_findings, tell_plan
 from search.space import load_space
 from search.trials import Event, TrialEnded
+from xfer.recipe import Pretrained
 
 if TYPE_CHECKING:
     from search.study import Record
@@ -185,6 +186,9 @@ def _search(
         say(f"The {minutes:g} minutes are used; --minutes with a larger number adds some.")
         return
     say(f"Watch: tensorboard --logdir {run.tensorboard}")
+    modules = ["torch", "xfer.train", "search.worker"]
+    if any(isinstance(sample.recipe.model, Pretrained) for sample in inspection.checked.samples):
+        modules.append("torchvision")  # five seconds that a space of ConvNets does without
     job = Job(
         data=data.without("test"),
         objective=plan.objective,
@@ -205,10 +209,10 @@ def _search(
         told=record.rows(),
     )
     with (
-        start_ray(slots, address=plan.options.address),
+        start_ray(slots, address=plan.options.address, preload=modules[:1]),
         TensorBoard(run.tensorboard, columns) as tensorboard,
     ):
-        warm_up(slots)
+        warm_up(slots, modules)
         began = time.monotonic()
 
         def keep(event: Event) -> None:

@@ -10,12 +10,14 @@ import logging
 import math
 import os
 import shutil
+import socket
 import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 
 import ray
@@ -25,6 +27,18 @@ from search.errors import OptionsError
 MOST_CPU_WORKERS = 4
 """More trials side by side on a CPU share its memory bandwidth, and each takes the longer."""
 _GIB = 1 << 30
+_RAY_SETTINGS = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_enable_metrics_collection": "0",
+    # On a loaded machine Ray's processes need longer than Ray waits by default.
+    "RAY_gcs_server_port_wait_time_s": "120",
+    "RAY_worker_register_timeout_seconds": "300",
+    # Ray's own monitor ends workers at 95 % of memory, page cache of mapped images included, and
+    # says so in a way that ends the whole experiment. The kernel picks workers first, too, and a
+    # worker's death is something that a search goes on from.
+    "RAY_memory_monitor_refresh_ms": "0",
+}
+"""Read by Ray's own processes when they start, and by workers from them."""
 
 
 WARM_UP_S = 120.0
@@ -127,7 +141,7 @@ def start_ray(
     *,
     address: str | None = None,
     temp_dir: Path | None = None,
-    preload: Sequence[str] = ("torch", "torchvision"),
+    preload: Sequence[str] = (),
 ) -> Iterator[None]:
     """Within it Ray is there; what was started for it is ended, what was there before stays.
 
@@ -136,7 +150,7 @@ def start_ray(
         address: A cluster to join; None: a Ray of our own on this machine, for nobody else.
         temp_dir: Folder for Ray's sockets and logs, with a short path; it is removed in the end.
             None: one under /tmp.
-        preload: Modules that workers of our own import while they wait for their first trial.
+        preload: Modules that every process of a Ray of our own imports as it starts.
 
     Raises:
         OptionsError: the cluster cannot be reached.
@@ -145,6 +159,7 @@ def start_ray(
         yield
         return
     if address is not None:
+        check_address(address)
         try:
             ray.init(
                 address=address,
@@ -162,7 +177,8 @@ def start_ray(
     # Sockets have paths of at most 104 bytes on macOS, 108 on Linux; TMPDIR is often too long.
     folder = temp_dir or Path(tempfile.mkdtemp(prefix="xs-", dir="/tmp"))
     try:
-        with set_variables(environment(slots) | _ray_settings(preload)):
+        preloading = {"RAY_preload_python_modules": ",".join(preload)}
+        with set_variables(environment(slots) | _RAY_SETTINGS | preloading):
             _start_local(slots, folder)
         yield
     finally:
@@ -170,14 +186,14 @@ def start_ray(
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def warm_up(slots: Slots) -> None:
-    """Returns when there is a process for every worker, with torch imported, or after two minutes.
+def warm_up(slots: Slots, modules: Sequence[str]) -> None:
+    """Returns when every worker's process has imported these modules, or after two minutes.
 
     Ray keeps these processes and starts its workers in them. The time that a search is given
     counts from here, so that a slow start does not eat it.
     """
     tasks = [
-        _import.options(num_cpus=slots.threads, num_gpus=slots.gpus_per_trial).remote()
+        _import.options(num_cpus=slots.threads, num_gpus=slots.gpus_per_trial).remote(modules)
         for _ in range(slots.workers)
     ]
     _, left = ray.wait(tasks, num_returns=len(tasks), timeout=WARM_UP_S)
@@ -186,9 +202,9 @@ def warm_up(slots: Slots) -> None:
 
 
 @ray.remote(max_retries=0)
-def _import() -> None:
-    import torchvision  # noqa: F401
-
+def _import(modules: Sequence[str]) -> None:
+    for module in modules:
+        import_module(module)
     time.sleep(0.2)  # or one process would do all of them, one after another
 
 
@@ -204,6 +220,26 @@ def count_cpus() -> int:
     return cores if quota == "max" else max(1, min(cores, int(quota) // int(period)))
 
 
+def check_address(address: str) -> None:
+    """Looks at once for what Ray would wait for, minutes long.
+
+    Raises:
+        OptionsError: not an address, or nobody answers there.
+    """
+    if address == "auto":
+        return
+    host, _, port = address.rpartition(":")
+    if "/" in address or not host or not port.isdecimal():
+        raise OptionsError(
+            f"--address must be HOST:PORT of the cluster's head, such as 10.0.0.1:6379, or auto; "
+            f"got {address}."
+        )
+    try:
+        socket.create_connection((host, int(port)), timeout=10).close()
+    except (OSError, OverflowError) as error:
+        raise OptionsError(f"--address {address}: nobody answers there: {error}.") from None
+
+
 def _start_local(slots: Slots, folder: Path) -> None:
     ray.init(
         address="local",
@@ -215,22 +251,6 @@ def _start_local(slots: Slots, folder: Path) -> None:
         object_store_memory=128 << 20,  # pixels are mapped from disk; little else travels
         _temp_dir=str(folder),
     )
-
-
-def _ray_settings(preload: Sequence[str]) -> dict[str, str]:
-    """Read by Ray's own processes when they start, and by workers from them."""
-    return {
-        "RAY_preload_python_modules": ",".join(preload),
-        "RAY_USAGE_STATS_ENABLED": "0",
-        "RAY_enable_metrics_collection": "0",
-        # On a loaded machine Ray's processes need longer than Ray waits by default.
-        "RAY_gcs_server_port_wait_time_s": "120",
-        "RAY_worker_register_timeout_seconds": "300",
-        # Ray's own monitor ends workers at 95 % of memory, page cache of mapped images included,
-        # and says so in a way that ends the whole experiment. The kernel picks workers first, too,
-        # and a worker's death is something that a search goes on from.
-        "RAY_memory_monitor_refresh_ms": "0",
-    }
 
 
 def _count_gpus() -> int:

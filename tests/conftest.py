@@ -18,5 +18,5 @@ def local_ray() -> Iterator[str]:
     with pytest.MonkeyPatch.context() as patch:
         fakes = str(Path(__file__).parent / "search")  # trainables that workers import
         patch.setenv("PYTHONPATH", fakes, prepend=os.pathsep)
-        with start_ray(slots, preload=()):
+        with start_ray(slots):
             yield ray.get_runtime_context().gcs_address

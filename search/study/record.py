@@ -20,7 +20,7 @@ from optuna.trial import FrozenTrial, TrialState
 from search.errors import RunError
 from search.space import Trial
 from search.study.asked import Asked
-from search.study.rows import row_of, state_of
+from search.study.rows import best_of, has_ended, row_of, state_of
 from search.study.sampling import Halving, SeededTPE
 from search.study.storage import close_storage, describe, open_storage, sqlite_file
 from search.study.writer import Lease, LockFile, Writer
@@ -162,12 +162,7 @@ class Record:
     def requeue_one(self, number: int, error: str) -> State:
         """Puts back a trial whose worker died, or gives it up after its second death.
 
-        Args:
-            number: The trial.
-            error: What is known of the death; kept as `traceback`.
-
-        Returns:
-            `waiting` or `infeasible`.
+        What is known of the death is kept as `traceback`. Returns `waiting` or `infeasible`.
         """
         deaths = self._trial(number).user_attrs.get("deaths", 0) + 1
         self._set(number, "deaths", deaths)
@@ -179,12 +174,7 @@ class Record:
         return "waiting"
 
     def report(self, number: int, result: Mapping[str, Any]) -> None:
-        """Writes an epoch; one that is on record already stays as it is.
-
-        Args:
-            number: The trial.
-            result: An `EpochResult` as a dict.
-        """
+        """Writes an epoch, an `EpochResult` as a dict; one on record already stays as it is."""
         trial = self._trial(number)
         epoch, score = result["epoch"], result["search_score"]
         if epoch in trial.intermediate_values:
@@ -193,18 +183,14 @@ class Record:
         seconds = [*trial.user_attrs.get("seconds", [])[: epoch - 1], result["seconds"]]
         self._set(number, "seconds", seconds)
         if result["best"] and isfinite(score):
-            val = {key: value if isfinite(value) else None for key, value in result["val"].items()}
-            best = {"epoch": epoch, "score": score, "threshold": result["threshold"], "val": val}
-            self._set(number, "best", best)
+            self._set(number, "best", best_of(result))
         if result["stopped"] is not None:
             self._set(number, "stopped", result["stopped"])
         self._storage.set_trial_intermediate_value(self._trial_id(number), epoch, score)
 
     def is_last(self, number: int) -> bool:
         """Whether a trial has no epoch left to train."""
-        trial = self._trial(number)
-        epochs = trial.user_attrs["recipe"]["epochs"] or self.epochs
-        return "stopped" in trial.user_attrs or (trial.last_step or 0) >= epochs
+        return has_ended(self._trial(number), epochs=self.epochs)
 
     def should_prune(self, number: int) -> str | None:
         """What the pruner says of the last epoch on record; asking again changes nothing.

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from math import nan
+from collections.abc import Mapping
+from math import isfinite, nan
 from pathlib import Path
+from typing import Any
 
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
@@ -45,6 +47,22 @@ def row_of(trial: FrozenTrial) -> TrialRow:
         seconds=sum(attributes.get("seconds", [])),
         ended=ended.partition(": ")[2],
     )
+
+
+def best_of(result: Mapping[str, Any]) -> dict[str, Any]:
+    """What is kept of an epoch that is a trial's best; None for NaN, which JSON does not have."""
+    return {
+        "epoch": result["epoch"],
+        "score": result["search_score"],
+        "threshold": result["threshold"],
+        "val": {name: v if isfinite(v) else None for name, v in result["val"].items()},
+    }
+
+
+def has_ended(trial: FrozenTrial, *, epochs: int) -> bool:
+    """Whether a trial has no epoch left to train; `epochs` is for a recipe that names none."""
+    wanted = trial.user_attrs["recipe"]["epochs"] or epochs
+    return "stopped" in trial.user_attrs or (trial.last_step or 0) >= wanted
 
 
 def read_rows(storage: Path | str | BaseStorage, *, name: str) -> list[TrialRow]:

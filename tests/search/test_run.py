@@ -2,19 +2,17 @@
 
 import csv
 import json
-import os
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+from command import DUE, DUE_OF_BEST, ROOT, command, environment, result_of, run
 
 from search.run import main
 
-ROOT = Path(__file__).parent.parent.parent
 FIVE_MISTAKES = """
 from search.space import Budget, Trial
 from xfer.recipe import ConvNet, Images, Objective, Recipe
@@ -33,32 +31,6 @@ def space(trial: Trial) -> Recipe:
 """
 
 
-def environment(tmp_path: Path) -> dict[str, str]:
-    kept = {name: value for name, value in os.environ.items() if name != "TORCH_HOME"}
-    return kept | {"XFER_CACHE": str(tmp_path / "cache"), "TORCH_HOME": str(tmp_path / "weights")}
-
-
-def command(tmp_path: Path, *words: str) -> list[str]:
-    return [sys.executable, "-m", "search.run", *words, "--out", str(tmp_path / "runs")]
-
-
-def run(tmp_path: Path, *words: str, code: int = 0) -> str:
-    """What a command prints; it must end with that exit code, and never with a traceback."""
-    done = subprocess.run(
-        command(tmp_path, *words),
-        cwd=ROOT, env=environment(tmp_path), capture_output=True, text=True, timeout=280,
-        check=False,
-    )  # fmt: skip
-    said = done.stdout + done.stderr
-    assert done.returncode == code, said
-    assert "Traceback" not in said, said
-    return said
-
-
-def result_of(folder: Path) -> dict[str, Any]:
-    return json.loads((folder / "result.json").read_text())
-
-
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("search")
@@ -71,15 +43,8 @@ def digits(place: Path) -> str:
 
 def test_a_search_leaves_a_whole_folder(digits: str, place: Path) -> None:
     folder = place / "runs" / "eights"
-    names = {path.name for path in folder.iterdir()} - {".lock"}
-    assert names == {
-        "space.py", "manifest.json", "audit.json", "study.db", "trials.csv", "tensorboard",
-        "checkpoints", "best", "report.html", "result.json", "test_opened.json",
-    }  # fmt: skip
-    assert {path.name for path in (folder / "best").iterdir()} == {
-        "model.safetensors", "recipe.json", "preprocessing.json", "threshold.json",
-        "metrics.json", "model_card.md",
-    }  # fmt: skip
+    assert {path.name for path in folder.iterdir()} - {".lock"} == DUE
+    assert {path.name for path in (folder / "best").iterdir()} == DUE_OF_BEST
     with (folder / "trials.csv").open() as file:
         assert [row["number"] for row in csv.DictReader(file)] == ["0", "1", "2", "3"]
 

@@ -1,18 +1,13 @@
 """Event files are read back by TensorBoard itself: its server, started as a user starts it."""
 
-import json
 import math
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+from server import Server
 
 from search.tensorboard import TensorBoard, read_scalars, trial_folder
 from search.trials import EpochDone, Event, TrialEnded, TrialStarted
@@ -146,52 +141,14 @@ def test_a_folder_is_named_by_number_and_known_name(
 # TensorBoard's own server
 
 
-class Server:
-    def __init__(self, logdir: Path) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
-        command = [str(Path(sys.executable).with_name("tensorboard")), "--logdir", str(logdir)]
-        self.log = logdir.parent / "server.log"
-        with self.log.open("w") as log:
-            self.process = subprocess.Popen(
-                [*command, "--host", "127.0.0.1", "--port", str(self.port), "--reload_interval=1"],
-                stdout=log,
-                stderr=subprocess.STDOUT,
-            )
-
-    def get(self, path: str, body: Any = None) -> Any:
-        data = None if body is None else json.dumps(body).encode()
-        url = f"http://127.0.0.1:{self.port}/data/{path}"
-        request = urllib.request.Request(url, data, {"Content-Type": "application/json"})
-        with urllib.request.urlopen(request, timeout=10) as answer:
-            return json.load(answer)
-
-    def wait(self, path: str, ready: Any) -> Any:
-        until = time.monotonic() + 60
-        while time.monotonic() < until:
-            try:
-                answer = self.get(path)
-            except OSError:
-                answer = None
-            if answer is not None and ready(answer):
-                return answer
-            assert self.process.poll() is None, self.log.read_text()
-            time.sleep(0.3)
-        raise AssertionError(f"{path} never became ready: {self.log.read_text()}")
-
-
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("run") / "tensorboard"
     write(folder, *EVENTS)
-    running = Server(folder)
-    try:
-        running.wait("runs", lambda runs: len(runs) >= 5)
+    words = ("--logdir", str(folder), "--reload_interval=1")
+    with Server("tensorboard", *words, log=folder.parent / "server.log") as running:
+        running.wait("data/runs", lambda runs: len(runs) >= 5)
         yield running
-    finally:
-        running.process.terminate()
-        running.process.wait(20)
 
 
 ALL = ["STATUS_UNKNOWN", "STATUS_SUCCESS", "STATUS_FAILURE", "STATUS_RUNNING"]
@@ -199,21 +156,21 @@ ALL = ["STATUS_UNKNOWN", "STATUS_SUCCESS", "STATUS_FAILURE", "STATUS_RUNNING"]
 
 def sessions(server: Server) -> dict[str, Any]:
     request = {"startIndex": 0, "sliceSize": 100, "allowedStatuses": ALL}
-    answer = server.get("plugin/hparams/session_groups", request)
+    answer = server.get("data/plugin/hparams/session_groups", request)
     return {group["name"]: group for group in answer["sessionGroups"]}
 
 
 def test_the_server_shows_each_trial_as_a_run_with_its_scalars(server: Server) -> None:
-    runs = server.get("runs")
+    runs = server.get("data/runs")
     assert {"000-known-1", "001", "002", "003"} <= set(runs)
-    points = server.get("plugin/scalars/scalars?run=000-known-1&tag=val/search_score")
+    points = server.get("data/plugin/scalars/scalars?run=000-known-1&tag=val/search_score")
     assert [point[1] for point in points] == [1, 2, 3]
     assert [point[2] for point in points] == pytest.approx([0.7, 0.9, 0.8])
 
 
 def test_one_experiment_names_every_hyperparameter(server: Server) -> None:
     """Fact 10 of DESIGN: conditional columns must not disappear."""
-    experiment = server.get("plugin/hparams/experiment", {"experimentName": ""})
+    experiment = server.get("data/plugin/hparams/experiment", {"experimentName": ""})
     columns = {info["name"]: info for info in experiment["hparamInfos"]}
     assert set(columns) == set(ASKED)
     assert columns["convnet/kernel_size"]["domainInterval"] == {"minValue": 3, "maxValue": 7}

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from search.errors import OptionsError
-from search.workers import Slots, count_cpus, environment, plan, start_ray
+from search.workers import Slots, check_address, count_cpus, environment, plan, start_ray
 
 ROOT = Path(__file__).parents[2]
 
@@ -70,6 +70,20 @@ def test_ray_is_told_to_use_the_environment_that_uv_run_made() -> None:
     assert ray_constants.RAY_ENABLE_UV_RUN_RUNTIME_ENV is False
 
 
+@pytest.mark.parametrize(
+    ("address", "says"),
+    [
+        ("127.0.0.1:9", "--address 127.0.0.1:9: nobody answers there"),
+        ("ray://127.0.0.1:10001", "--address must be HOST:PORT of the cluster's head"),
+        ("head", "--address must be HOST:PORT of the cluster's head"),
+        ("127.0.0.1:70000", "nobody answers there"),
+    ],
+)
+def test_an_address_without_a_cluster_is_told_at_once(address: str, says: str) -> None:
+    with pytest.raises(OptionsError, match=says):
+        check_address(address)
+
+
 def test_a_worker_has_its_environment_before_its_python_starts(local_ray: str) -> None:
     import ray
 
@@ -123,23 +137,3 @@ def test_nothing_is_left_of_a_ray_of_our_own() -> None:
     assert done.stdout.split() == ["True", "1.0", "False", "False"]
     running = subprocess.run(["ps", "axww"], capture_output=True, text=True, check=True).stdout
     assert folder not in running
-
-
-@pytest.mark.slow
-def test_an_address_without_a_cluster_is_told() -> None:
-    script = """
-        from search.errors import OptionsError
-        from search.workers import Slots, start_ray
-
-        slots = Slots(workers=1, threads=1, gpus_per_trial=0.0, device="cpu")
-        try:
-            with start_ray(slots, address="127.0.0.1:9"):
-                print("there")
-        except OptionsError as error:
-            print("told", error)
-    """
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(script)],
-        cwd=ROOT, capture_output=True, text=True, timeout=240, check=False,
-    )  # fmt: skip
-    assert "told --address 127.0.0.1:9: no Ray cluster there" in done.stdout, done.stderr

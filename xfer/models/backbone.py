@@ -6,7 +6,6 @@ from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
-from torchvision.models import get_model
 
 from xfer.models.net import Block
 from xfer.models.table import TABLE
@@ -23,6 +22,8 @@ def build_backbone(name: str) -> tuple[nn.Module, tuple[Block, ...]]:
     Returns:
         The module that owns everything, and its blocks, none of which writes on its input.
     """
+    from torchvision.models import get_model
+
     model = get_model(name, weights=None)
     names = TABLE[name].blocks
     _keep_only(model, names, prefix="")
@@ -52,6 +53,8 @@ def random_state(name: str, *, seed: int) -> dict[str, Tensor]:
 
     The global generator is left as it was.
     """
+    from torchvision.models import get_model
+
     with torch.random.fork_rng(devices=[]):
         # Not torch.manual_seed: it would seed every accelerator too, and those are not restored.
         torch.default_generator.manual_seed(seed)

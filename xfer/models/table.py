@@ -19,6 +19,8 @@ class Backbone:
     Surplus early levels belong to stage 1; a final norm or 1 x 1 convolution to stage 4."""
     weights: str
     """Member of torchvision's weights enum; mean, deviation and interpolation come with it."""
+    file: str
+    """Name of that member's file: known without torchvision, whose import takes five seconds."""
     min_size: int = 1
     """Smallest side of an image, in pixels; below it some map would have no pixel left."""
     multiple: int = 1
@@ -53,6 +55,7 @@ TABLE: dict[str, Backbone] = {
             _children("features", range(9, 13)),
         ),
         weights="IMAGENET1K_V1",
+        file="squeezenet1_1-b8a52dc0.pth",
         min_size=17,
     ),
     "mobilenet_v2": Backbone(
@@ -63,6 +66,7 @@ TABLE: dict[str, Backbone] = {
             _children("features", range(14, 19)),
         ),
         weights="IMAGENET1K_V2",
+        file="mobilenet_v2-7ebf99e0.pth",
     ),
     "resnet18": Backbone(
         stages=(
@@ -72,6 +76,7 @@ TABLE: dict[str, Backbone] = {
             _children("layer4", range(2)),
         ),
         weights="IMAGENET1K_V1",
+        file="resnet18-f37072fd.pth",
     ),
 }
 """Every backbone that can be used, by torchvision's name."""

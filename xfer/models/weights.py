@@ -19,7 +19,6 @@ from typing import Any
 import torch
 from filelock import FileLock
 from torch import Tensor
-from torchvision.models import get_model, get_model_weights
 
 from xfer.errors import WeightsError
 from xfer.models.limits import backbone_named
@@ -35,6 +34,7 @@ class WeightsFile:
     name: str
     """The backbone."""
     url: str
+    """Where torchvision fetches it from."""
     path: Path
     """In torch.hub's folder, which `TORCH_HOME` moves."""
 
@@ -58,8 +58,9 @@ class Preprocessing:
 
 
 def _enum(name: str) -> Any:
-    row = backbone_named(name)
-    return get_model_weights(name)[row.weights]
+    from torchvision.models import get_model_weights
+
+    return get_model_weights(name)[backbone_named(name).weights]
 
 
 @cache
@@ -79,9 +80,7 @@ def weights_file(name: str) -> WeightsFile:
     Raises:
         RecipeError: no such backbone.
     """
-    url = _enum(name).url
-    folder = Path(torch.hub.get_dir()) / "checkpoints"
-    return WeightsFile(name=name, url=url, path=folder / url.rsplit("/", maxsplit=1)[-1])
+    return WeightsFile(name=name, url=_enum(name).url, path=_path(name))
 
 
 def at_hand(name: str) -> bool:
@@ -90,7 +89,11 @@ def at_hand(name: str) -> bool:
     Raises:
         RecipeError: no such backbone.
     """
-    return weights_file(name).path.is_file()
+    return _path(name).is_file()
+
+
+def _path(name: str) -> Path:
+    return Path(torch.hub.get_dir()) / "checkpoints" / backbone_named(name).file
 
 
 # --------------------------------------------------------------------------------------------------
@@ -186,6 +189,8 @@ def _told(failed: Sequence[tuple[WeightsFile, str]]) -> str:
 
 @cache
 def _shapes(name: str) -> dict[str, torch.Size]:
+    from torchvision.models import get_model
+
     with torch.device("meta"):
         model = get_model(name, weights=None)
     return {key: value.shape for key, value in model.state_dict().items()}
