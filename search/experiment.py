@@ -43,7 +43,7 @@ class Ended:
     """How a search ended."""
 
     why: Literal["trials", "minutes"]
-    """The limit it met: all trials told, or the deadline."""
+    """The limit it met: all trials told, or the time."""
     deaths: int
     """Workers that died."""
     seconds: float
@@ -58,7 +58,7 @@ def run_trials(
     slots: Slots,
     trials: int,
     out: Path,
-    deadline: float | None = None,
+    limit_s: float | None = None,
     watchers: Sequence[Watcher] = (),
     trainable: Callable[..., None] = train_trial,
 ) -> Ended:
@@ -74,7 +74,8 @@ def run_trials(
         slots: Room for them.
         trials: Limit on trials told, earlier sessions' included.
         out: Folder for Ray's own files, absolute; removed in the end.
-        deadline: When to stop, by `time.monotonic`; None: never.
+        limit_s: Seconds from the first epoch's beginning after which trials are put back; None: no
+            limit.
         watchers: Told of every event in order.
         trainable: Called as `trainable(config, job=job)` in a worker.
 
@@ -86,7 +87,7 @@ def run_trials(
     began = time.monotonic()
     record.requeue()
     bridge = Bridge(
-        record, recipe_of, trials=trials, slots=slots.workers, deadline=deadline, watchers=watchers
+        record, recipe_of, trials=trials, slots=slots.workers, limit_s=limit_s, watchers=watchers
     )
     try:
         if not bridge.is_over:

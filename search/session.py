@@ -26,8 +26,7 @@ from search.plan import SPLIT_SEED, Plan, make_plan
 from search.rundir import RunDir, create_run, resume_run
 from search.screen import Say, tell_end, tell_findings, tell_plan
 from search.space import load_space
-from search.trials import Event, TrialEnded
-from xfer.recipe import Pretrained
+from search.trials import EpochDone, Event, TrialEnded
 
 if TYPE_CHECKING:
     from search.study import Record
@@ -169,7 +168,7 @@ def _search(
     from search.progress import Progress
     from search.tensorboard import TensorBoard
     from search.worker import Job
-    from search.workers import start_ray, warm_up
+    from search.workers import start_ray
     from xfer.evaluate.objectives import best_constant
 
     plan, run, data = context.plan, context.run, context.data
@@ -186,9 +185,6 @@ def _search(
         say(f"The {minutes:g} minutes are used; --minutes with a larger number adds some.")
         return
     say(f"Watch: tensorboard --logdir {run.tensorboard}")
-    modules = ["torch", "xfer.train", "search.worker"]
-    if any(isinstance(sample.recipe.model, Pretrained) for sample in inspection.checked.samples):
-        modules.append("torchvision")  # five seconds that a space of ConvNets does without
     job = Job(
         data=data.without("test"),
         objective=plan.objective,
@@ -209,14 +205,16 @@ def _search(
         told=record.rows(),
     )
     with (
-        start_ray(slots, address=plan.options.address, preload=modules[:1]),
+        start_ray(slots, address=plan.options.address),
         TensorBoard(run.tensorboard, columns) as tensorboard,
     ):
-        warm_up(slots, modules)
-        began = time.monotonic()
+        begun: list[float] = []  # when the first epoch did
 
         def keep(event: Event) -> None:
-            record.seconds_used = used + time.monotonic() - began
+            if isinstance(event, EpochDone):
+                begun.append(time.monotonic() - event.result["seconds"])
+                del begun[1:]
+                record.seconds_used = used + time.monotonic() - begun[0]
             if isinstance(event, TrialEnded):
                 write_trials(context, record.rows())
 
@@ -228,7 +226,7 @@ def _search(
                 slots=slots,
                 trials=plan.budget.trials,
                 out=run.ray,
-                deadline=None if rest is None else began + rest,
+                limit_s=rest,
                 watchers=(progress, tensorboard, keep),
             )
 

@@ -13,11 +13,9 @@ import shutil
 import socket
 import sys
 import tempfile
-import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 
 import ray
@@ -39,10 +37,6 @@ _RAY_SETTINGS = {
     "RAY_memory_monitor_refresh_ms": "0",
 }
 """Read by Ray's own processes when they start, and by workers from them."""
-
-
-WARM_UP_S = 120.0
-"""Longest wait for workers' processes; on a cluster that still grows, fewer are enough to begin."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,7 +135,6 @@ def start_ray(
     *,
     address: str | None = None,
     temp_dir: Path | None = None,
-    preload: Sequence[str] = (),
 ) -> Iterator[None]:
     """Within it Ray is there; what was started for it is ended, what was there before stays.
 
@@ -150,7 +143,6 @@ def start_ray(
         address: A cluster to join; None: a Ray of our own on this machine, for nobody else.
         temp_dir: Folder for Ray's sockets and logs, with a short path; it is removed in the end.
             None: one under /tmp.
-        preload: Modules that every process of a Ray of our own imports as it starts.
 
     Raises:
         OptionsError: the cluster cannot be reached.
@@ -177,35 +169,12 @@ def start_ray(
     # Sockets have paths of at most 104 bytes on macOS, 108 on Linux; TMPDIR is often too long.
     folder = temp_dir or Path(tempfile.mkdtemp(prefix="xs-", dir="/tmp"))
     try:
-        preloading = {"RAY_preload_python_modules": ",".join(preload)}
-        with set_variables(environment(slots) | _RAY_SETTINGS | preloading):
+        with set_variables(environment(slots) | _RAY_SETTINGS):
             _start_local(slots, folder)
         yield
     finally:
         ray.shutdown()
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def warm_up(slots: Slots, modules: Sequence[str]) -> None:
-    """Returns when every worker's process has imported these modules, or after two minutes.
-
-    Ray keeps these processes and starts its workers in them. The time that a search is given
-    counts from here, so that a slow start does not eat it.
-    """
-    tasks = [
-        _import.options(num_cpus=slots.threads, num_gpus=slots.gpus_per_trial).remote(modules)
-        for _ in range(slots.workers)
-    ]
-    _, left = ray.wait(tasks, num_returns=len(tasks), timeout=WARM_UP_S)
-    for task in left:  # there was no room for these, and they would come in the trials' way
-        ray.cancel(task)
-
-
-@ray.remote(max_retries=0)
-def _import(modules: Sequence[str]) -> None:
-    for module in modules:
-        import_module(module)
-    time.sleep(0.2)  # or one process would do all of them, one after another
 
 
 def count_cpus() -> int:

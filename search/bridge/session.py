@@ -9,6 +9,7 @@ import json
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
+from hashlib import blake2b
 from typing import Any, Literal
 
 from search.errors import TrialsError
@@ -42,7 +43,7 @@ class Bridge:
         *,
         trials: int,
         slots: int,
-        deadline: float | None = None,
+        limit_s: float | None = None,
         watchers: Sequence[Watcher] = (),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -53,7 +54,8 @@ class Bridge:
             recipe_of: The space's function.
             trials: Limit on trials told, those of earlier sessions included.
             slots: Most trials in flight.
-            deadline: On `clock`, in seconds; None: none.
+            limit_s: Seconds after which nothing new is started, counted from when the first epoch
+                began: a slow start of Ray does not eat the time for trials. None: no limit.
             watchers: Told of every event; one that raises is logged and told no more.
             clock: Seconds.
         """
@@ -63,7 +65,8 @@ class Bridge:
         self.failure: Exception | None = None
         self.interrupted = False  # set by a signal handler, so nothing else is done in it
         self.in_flight: set[int] = set()
-        self._recipe_of, self._deadline, self._clock = recipe_of, deadline, clock
+        self._recipe_of, self._limit_s, self._clock = recipe_of, limit_s, clock
+        self._deadline: float | None = None  # known from the first epoch on
         self._watchers = list(watchers)
         self._told = record.told
         self._first: list[str | None] = []  # of the session's first trials: why they broke
@@ -94,7 +97,7 @@ class Bridge:
             return {
                 "number": asked.number,
                 "recipe": dict(asked.recipe),
-                "seed": self.record.seed + asked.number,
+                "seed": _seed(self.record.seed, asked.number),
                 "last_epoch": asked.last_epoch,
             }
         return None
@@ -105,6 +108,8 @@ class Bridge:
             return False
         if "result" in report:
             result = json.loads(report["result"])
+            if self._deadline is None and self._limit_s is not None:
+                self._deadline = self._clock() - result["seconds"] + self._limit_s
             self.record.report(number, result)
             self._emit(EpochDone(number=number, result=result))
         if report.get("final"):
@@ -211,6 +216,11 @@ class Bridge:
             except Exception:
                 log.exception("a watcher failed at %r and is told no more", event)
                 self._watchers.remove(watcher)
+
+
+def _seed(run: int, number: int) -> int:
+    """Of a trial, below 2**32; unlike a sum, runs with neighbouring seeds share none."""
+    return int.from_bytes(blake2b(f"{run}/{number}".encode(), digest_size=4).digest())
 
 
 def _hopeless(texts: Sequence[str]) -> str:

@@ -49,6 +49,8 @@ def check_known(
                 text = f"must be flat: {key!r} is {value!r}; name each hyperparameter by itself"
             elif key in wrong:
                 text = _misfit(key, value, ranges)
+            elif key not in ranges and not finished and not _near(key, ranges):
+                pass  # every walk was cut short by another problem, perhaps before it asked this
             elif key not in ranges:
                 has = f"; it has {', '.join(map(repr, ranges))}" if ranges else ""
                 text = f"{key!r} is not a hyperparameter of this space{_near(key, ranges) or has}"

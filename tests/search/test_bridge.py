@@ -148,7 +148,7 @@ def test_at_the_deadline_trials_wait_after_their_report_and_go_on_with_more_time
     record: Record,
 ) -> None:
     now = [0.0]
-    session = bridge(record, deadline=10.0, clock=lambda: now[0])
+    session = bridge(record, limit_s=10.0, clock=lambda: now[0])
     config = session.propose()
     assert config is not None
     assert session.heard(0, report(0, config["recipe"], 1))
@@ -165,9 +165,23 @@ def test_at_the_deadline_trials_wait_after_their_report_and_go_on_with_more_time
         assert picture(other) == picture(record)
 
 
+def test_the_clock_starts_with_the_first_epoch(record: Record) -> None:
+    now = [0.0]
+    session = bridge(record, limit_s=10.0, clock=lambda: now[0])
+    config = session.propose()
+    assert config is not None
+    now[0] = 1000.0  # Ray was slow
+    assert not session.is_over
+    assert session.heard(0, report(0, config["recipe"], 1))
+    now[0] = 1009.0
+    assert session.heard(0, report(0, config["recipe"], 2))
+    now[0] = 1009.9  # the first epoch took .25 s before it was reported
+    assert session.is_over
+
+
 def test_a_trial_that_has_had_its_last_epoch_at_the_deadline_is_finished(record: Record) -> None:
     now = [0.0]
-    session = bridge(record, deadline=10.0, clock=lambda: now[0])
+    session = bridge(record, limit_s=10.0, clock=lambda: now[0])
     config = session.propose()
     assert config is not None
     for epoch in range(1, EPOCHS):
