@@ -167,7 +167,8 @@ def start_ray(
             ray.shutdown()
         return
     # Sockets have paths of at most 104 bytes on macOS, 108 on Linux; TMPDIR is often too long.
-    folder = temp_dir or Path(tempfile.mkdtemp(prefix="xs-", dir="/tmp"))
+    _sweep()
+    folder = temp_dir or Path(tempfile.mkdtemp(prefix=f"xs-{os.getpid()}-", dir="/tmp"))
     try:
         with set_variables(environment(slots) | _RAY_SETTINGS):
             _start_local(slots, folder)
@@ -175,6 +176,18 @@ def start_ray(
     finally:
         ray.shutdown()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _sweep() -> None:
+    """Removes the folders of drivers that were killed; each names its process."""
+    for folder in Path("/tmp").glob("xs-*-*"):
+        process = folder.name.split("-")[1]
+        try:
+            os.kill(int(process), 0)
+        except ProcessLookupError:
+            shutil.rmtree(folder, ignore_errors=True)
+        except (ValueError, PermissionError):
+            continue
 
 
 def count_cpus() -> int:

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 import signal
 import subprocess
 import time
@@ -168,23 +169,31 @@ def has_told(folder: Path, trials: int) -> bool:
     return file.is_file() and file.read_text().count("\n") > trials
 
 
+LONGER = ("spaces/digits.py", "--workers", "1", "--trials", "14", "--minutes", "9")
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run that nobody disturbs."""
+    folder = tmp_path_factory.mktemp("whole")
+    run(folder, *LONGER, "--name", "whole")
+    return folder / "runs" / "whole"
+
+
 @pytest.mark.parametrize(
     ("end", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 130), (signal.SIGKILL, -9)]
 )
 @pytest.mark.slow
 def test_an_interrupted_run_goes_on_to_the_end_of_an_undisturbed_one(
-    tmp_path: Path, end: signal.Signals, code: int
+    tmp_path: Path, whole: Path, end: signal.Signals, code: int
 ) -> None:
-    words = ("spaces/digits.py", "--workers", "1", "--trials", "7", "--minutes", "9")
-    run(tmp_path, *words, "--name", "whole")
     process = subprocess.Popen(
-        command(tmp_path, *words, "--name", "broken"),
+        command(tmp_path, *LONGER, "--name", "broken"),
         cwd=ROOT, env=environment(tmp_path), stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         text=True, start_new_session=True,
     )  # fmt: skip
     folder = tmp_path / "runs" / "broken"
     wait_for(lambda: has_told(folder, 3), seconds=120, process=process)
-    time.sleep(0.7)
     process.send_signal(end)
     said, _ = process.communicate(timeout=60)
     assert process.returncode == code, said
@@ -192,9 +201,10 @@ def test_an_interrupted_run_goes_on_to_the_end_of_an_undisturbed_one(
         assert "--resume" in said
         assert result_of(folder)["interrupted"]
         assert result_of(folder)["test"] is None
+    assert len([row for row in recorded(folder) if row[-1]]) < 14  # it was in the middle
     run(tmp_path, "spaces/digits.py", "--name", "broken", "--resume")
-    assert recorded(folder) == recorded(tmp_path / "runs" / "whole")
-    assert result_of(folder)["test"] == result_of(tmp_path / "runs" / "whole")["test"]
+    assert recorded(folder) == recorded(whole)
+    assert result_of(folder)["test"] == result_of(whole)["test"]
 
 
 def recorded(folder: Path) -> list[Any]:
@@ -203,6 +213,19 @@ def recorded(folder: Path) -> list[Any]:
 
     study = optuna.load_study(study_name=folder.name, storage=f"sqlite:///{folder}/study.db")
     return [
-        (t.number, t.state, t.params, t.values, t.intermediate_values, t.user_attrs["ended"])
+        (t.number, t.state, t.params, t.values, t.intermediate_values, t.user_attrs.get("ended"))
         for t in study.trials
     ]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("uv") is None, reason="uv is not installed")
+def test_under_uv_run_workers_use_the_projects_environment(tmp_path: Path) -> None:
+    words = ["uv", "run", "--no-sync", "python", "-m", "search.run", "spaces/digits.py"]
+    words += ["--trials", "2", "--epochs", "1", "--out", str(tmp_path / "runs")]
+    done = subprocess.run(
+        words, cwd=ROOT, env=environment(tmp_path), capture_output=True, text=True, timeout=280,
+        check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert result_of(tmp_path / "runs" / "digits")["trials"]["failed"] == 0
