@@ -57,7 +57,7 @@ def _binary(test: Mapping[str, Any], positive: str) -> str:
     counts = test["confusion"]
     alarms, others = counts["fp"], counts["fp"] + counts["tn"]
     return (
-        f"Missed {counts['fn']} of {counts['tp'] + counts['fn']} {positive} "
+        f"Missed {counts['fn']} of {counts['tp'] + counts['fn']} {_named(positive)} "
         f"(recall {_interval(test['recall'])}); {_count(alarms, 'false alarm')} in "
         f"{_count(others, 'other')}"
     )
@@ -67,13 +67,12 @@ def _classes(test: Mapping[str, Any]) -> str:
     matrix, names = test["confusion"]["matrix"], test["confusion"]["classes"]
     total, right = sum(map(sum, matrix)), sum(row[i] for i, row in enumerate(matrix))
     text = f"Right in {right} of {total} (accuracy {_interval(test['accuracy'])})"
-    there = [i for i, row in enumerate(matrix) if sum(row)]
-    if len(there) < 2:
+    seen = [i for i, row in enumerate(matrix) if sum(row)]
+    if len(seen) < 2:
         return text
-    worst = min(there, key=lambda i: matrix[i][i] / sum(matrix[i]))
-    return (
-        f"{text}; worst class {names[worst]}: {matrix[worst][worst]} of {sum(matrix[worst])} found"
-    )
+    worst = min(seen, key=lambda i: matrix[i][i] / sum(matrix[i]))
+    found, there = matrix[worst][worst], sum(matrix[worst])
+    return f"{text}; worst class {_named(names[worst])}: {found} of {there} found"
 
 
 def _interval(metric: Mapping[str, Any]) -> str:
@@ -89,6 +88,15 @@ def _is_binary(test: Mapping[str, Any]) -> bool:
 
 def _count(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def _named(name: str) -> str:
+    """A class's name, in quotes where it would read as a number or as part of the sentence.
+
+    >>> _named("PNEUMONIA"), _named("8")
+    ('PNEUMONIA', "'8'")
+    """
+    return name if name.isidentifier() else repr(name)
 
 
 def _times(number: int) -> str:

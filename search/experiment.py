@@ -160,7 +160,7 @@ def _quiet(logger: str) -> Iterator[None]:
 
 @contextmanager
 def _interruptible(bridge: Bridge) -> Iterator[None]:
-    """Within it the first Ctrl-C lets the step at hand be finished; the second does not."""
+    """Within it the first Ctrl-C or SIGTERM lets the step at hand end; the second does not."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -170,8 +170,9 @@ def _interruptible(bridge: Bridge) -> Iterator[None]:
             raise KeyboardInterrupt
         bridge.interrupted = True
 
-    before = signal.signal(signal.SIGINT, interrupt)
+    before = {sign: signal.signal(sign, interrupt) for sign in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        for sign, handler in before.items():
+            signal.signal(sign, handler)

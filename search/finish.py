@@ -136,13 +136,22 @@ def finish(
         data,
         threshold=chosen,
         metrics={
-            "val": {"search_score": best.value, **best.val},
+            "val": _at_threshold(kept.probabilities, kept.labels, chosen) or best.val,
             **({} if test is None else {"test": test}),
         },
         about=about,
         demo=demo,
     )
     return Finished(best=best, threshold=threshold, test=test, opened=times, marks=tuple(marks))
+
+
+def _at_threshold(probabilities: Any, labels: Any, chosen: Any) -> dict[str, float] | None:
+    """Validation's metrics at the threshold that ships, as test's are; None: no threshold."""
+    from xfer.evaluate.metrics import evaluate_binary
+
+    if chosen is None:
+        return None
+    return evaluate_binary(probabilities[:, 1], labels, threshold=chosen.value)
 
 
 def score(net: Any, data: Dataset, part: str, *, threshold: float | None) -> dict[str, Any]:

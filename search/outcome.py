@@ -68,7 +68,7 @@ def write_outcome(
         demo=plan.demo,
         seed=plan.options.seed,
         objective=plan.objective,
-        positive=plan.data.positive,
+        positive=None if context.data.positive is None else context.data.classes[1],
         rows=rows,
         opened=finished.opened if finished else 0,
         interrupted=interrupted,

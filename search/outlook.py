@@ -28,9 +28,12 @@ def foresee(plan: Plan, inspection: Inspection, slots: Slots) -> Forecast:
     if splits is None:
         raise ValueError("foresee needs an inspection without problems")
     size, channels = plan.data.size, plan.data.channels
+    source = inspection.source
+    several = source is not None and source.positive is None
+    classes = len(source.classes) if source is not None and several else 2
     works = []
     for sample in inspection.checked.samples:
-        cost = describe(sample.recipe, classes=2, size=size, channels=channels)
+        cost = describe(sample.recipe, classes=classes, size=size, channels=channels)
         works.append(
             Work(
                 prefix=cost.prefix_madds,
@@ -52,9 +55,10 @@ def foresee(plan: Plan, inspection: Inspection, slots: Slots) -> Forecast:
         needs=(
             Need(path=default_root(), bytes=images * size * size * channels, what="decoded images"),
             Need(
-                # Weights and two moments of Adam, of every trial while the search runs.
+                # The last epoch's weights and two moments of Adam, and the best epoch's weights,
+                # of the trials that are kept and those that run.
                 path=Path(plan.options.out).absolute(),
-                bytes=4 * heaviest * plan.budget.trials,
+                bytes=4 * heaviest * (plan.options.keep + slots.workers + 1),
                 what="checkpoints",
             ),
         ),

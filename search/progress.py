@@ -92,6 +92,7 @@ class Progress:
         self._lines = {row.number: _told(row, epochs) for row in told}
         self._told_before = self._told()
         self._begun = now()
+        self._paced: float | None = None  # when the first epoch began: the pace counts from there
         self._lock = threading.RLock()  # the table is drawn by a thread of its own
         self._live: Live | None = None
 
@@ -146,11 +147,16 @@ class Progress:
             return Group(*parts, self._table())
 
     def _table(self) -> Table:
-        table = Table(box=None, pad_edge=False, header_style="dim")
+        # Widths are fixed but for the last column's, which is cut where the terminal is narrow.
+        table = Table(box=None, pad_edge=False, header_style="dim", expand=True)
+        widths = {"trial": 5, "state": 10, "epoch": 7, "score": 6, "seconds": 7}
         for name in ("trial", "state", "epoch", "score", *self._metrics, "seconds"):
-            right = name not in ("state",)
+            title = {"specificity": "spec.", "balanced_accuracy": "bal. acc."}.get(name, name)
             table.add_column(
-                name.replace("_", " "), justify="right" if right else "left", no_wrap=True
+                title,
+                justify="left" if name == "state" else "right",
+                no_wrap=True,
+                width=widths.get(name, max(6, len(title))),
             )
         table.add_column("", no_wrap=True, overflow="ellipsis", ratio=1)
         for line in self._first():
@@ -189,6 +195,8 @@ class Progress:
         result = event.result
         if result["epoch"] <= line.epoch:
             return  # a resumed trial tells its earlier epochs again
+        if self._paced is None:
+            self._paced = self._now() - float(result["seconds"])
         line.epoch = int(result["epoch"])
         line.seconds += float(result["seconds"])
         if result["best"] and isfinite(result["search_score"]):
@@ -228,7 +236,8 @@ class Progress:
         return text + ("" if self._constant is None else f", best constant {share(self._constant)}")
 
     def _time_said(self) -> str:
-        elapsed = self._now() - self._begun
+        now = self._now()
+        elapsed = now - self._begun
         under_way = sum(
             min(1.0, line.epoch / line.epochs)
             for line in self._lines.values()
@@ -237,7 +246,7 @@ class Progress:
         told = self._told()
         left = seconds_left(
             done=told - self._told_before + under_way,
-            elapsed=elapsed,
+            elapsed=0.0 if self._paced is None else now - self._paced,
             remaining=self._trials - told - under_way,
             limit=self._limit,
         )

@@ -185,6 +185,8 @@ def _search(
         say(f"The {minutes:g} minutes are used; --minutes with a larger number adds some.")
         return
     say(f"Watch: tensorboard --logdir {run.tensorboard}")
+    workers = f"{slots.workers} worker" + ("s" if slots.workers > 1 else "")
+    say(f"Starting Ray and {workers}; the first epochs come in half a minute or so.")
     job = Job(
         data=data.without("test"),
         objective=plan.objective,
@@ -216,7 +218,9 @@ def _search(
                 del begun[1:]
                 record.seconds_used = used + time.monotonic() - begun[0]
             if isinstance(event, TrialEnded):
-                write_trials(context, record.rows())
+                rows = record.rows()
+                write_trials(context, rows)
+                keep_best_checkpoints(run, rows, keep=plan.options.keep)
 
         with progress:
             run_trials(

@@ -10,9 +10,11 @@ import logging
 import math
 import os
 import shutil
+import signal
 import socket
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -153,12 +155,13 @@ def start_ray(
     if address is not None:
         check_address(address)
         try:
-            ray.init(
-                address=address,
-                log_to_driver=False,
-                logging_level=logging.ERROR,
-                runtime_env={"env_vars": environment(slots)},
-            )
+            with _own_sigterm():
+                ray.init(
+                    address=address,
+                    log_to_driver=False,
+                    logging_level=logging.ERROR,
+                    runtime_env={"env_vars": environment(slots)},
+                )
         except (ConnectionError, ValueError, RuntimeError) as error:
             raise OptionsError(f"--address {address}: no Ray cluster there: {error}") from error
         try:
@@ -170,12 +173,23 @@ def start_ray(
     _sweep()
     folder = temp_dir or Path(tempfile.mkdtemp(prefix=f"xs-{os.getpid()}-", dir="/tmp"))
     try:
-        with set_variables(environment(slots) | _RAY_SETTINGS):
+        with set_variables(environment(slots) | _RAY_SETTINGS), _own_sigterm():
             _start_local(slots, folder)
         yield
     finally:
         ray.shutdown()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def _own_sigterm() -> Iterator[None]:
+    """Ray's start puts a handler of its own, which aborts, in place of Python's."""
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread() and before is not None:
+            signal.signal(signal.SIGTERM, before)
 
 
 def _sweep() -> None:

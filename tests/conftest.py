@@ -5,6 +5,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# Laws are checked however slow the machine is: no deadline per case, and fewer cases.
+settings.register_profile("laws", deadline=None, max_examples=60)
+settings.load_profile("laws")
 
 
 @pytest.fixture(scope="session")

@@ -47,7 +47,7 @@ def make_notes(
         notes.append(f"early_stopping={never[0].early_stopping} never acts in "
                      f"{never[0].epochs} epochs.")  # fmt: skip
     objective = plan.objective
-    if plan.data.positive is None and isinstance(objective.threshold, TargetRecall):
+    if plan.data.positive is None and classes > 2 and isinstance(objective.threshold, TargetRecall):
         notes.append(f"TargetRecall({objective.threshold.recall:g}) has no effect: no class is the "
                      f"positive one, {classes} are predicted.")  # fmt: skip
     if objective.name == "recall_weighted" and prevalence is not None:
@@ -55,25 +55,9 @@ def make_notes(
     return notes
 
 
-def cost_ratio(recall_weight: float, prevalence: float) -> float:
-    """What a miss costs, in false alarms, when `w * recall + (1 - w) * specificity` is maximised.
-
-    A miss lowers the score by w / positives, a false alarm by (1 - w) / negatives; per image of
-    the whole that is w / (1 - w) * (1 - p) / p.
-
-    Args:
-        recall_weight: w, in [0, 1]; 1 gives infinity.
-        prevalence: p, share of positives, in (0, 1).
-
-    >>> cost_ratio(0.75, 0.5)
-    3.0
-    """
-    if recall_weight == 1:
-        return float("inf")
-    return recall_weight / (1 - recall_weight) * (1 - prevalence) / prevalence
-
-
 def _cost(objective: Objective, prevalence: float) -> str:
+    from xfer.evaluate.objectives import cost_ratio
+
     ratio = cost_ratio(objective.recall_weight, prevalence)
     share = f"with {prevalence:.0%} positives"
     if ratio == float("inf"):

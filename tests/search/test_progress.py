@@ -114,11 +114,12 @@ def test_time_left_comes_from_the_pace_of_this_session() -> None:
     with watcher:
         watcher(started(1))
         assert "left" not in shown(watcher)
-        clock.seconds += 60
+        clock.seconds += 100  # Ray's start, which no later trial pays again
         watcher(epoch(1, 1, 0.5))
+        clock.seconds += 60
         watcher(ended(1))
         # One trial in a minute, two more to go; the one told before does not count.
-        assert "1:00 elapsed, about 2 minutes left" in shown(watcher)
+        assert "2:40 elapsed, about 2 minutes left" in shown(watcher)
 
 
 def test_a_resumed_trial_keeps_what_it_had() -> None:
@@ -149,7 +150,18 @@ def test_running_trials_come_first_then_the_best_and_no_more_than_fit() -> None:
 
 
 def test_several_classes_show_accuracy() -> None:
-    assert "balanced accuracy" in shown(progress(io.StringIO(), several_classes=True))
+    assert "bal. acc." in shown(progress(io.StringIO(), several_classes=True))
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_numbers_stand_whole_however_narrow_the_terminal_is(width: int) -> None:
+    watcher = progress(io.StringIO())
+    watcher(started(0, "a very long name " * 9))
+    watcher(epoch(0, 1, 0.87))
+    text = io.StringIO()
+    Console(file=text, width=width).print(watcher.render())
+    for word in ("trial", "state", "running", "epoch", "score", ".87", "recall", "seconds"):
+        assert word in text.getvalue()
 
 
 @pytest.mark.parametrize("terminal", [True, False])

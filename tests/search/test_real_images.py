@@ -71,7 +71,7 @@ def assert_complete(found: Searched, *, trials: int, positive: str) -> None:
     missed = f"Missed {counts['fn']} of {splits['test'][positive]} {positive} "
     assert result["answer"].casefold().startswith(missed.casefold())  # as the space writes it
     assert result["best"]["val"]["search_score"] > 0.5
-    assert result["counters"]["images_decoded"] == result["data"]["images"]
+    assert 0 < result["counters"]["images_decoded"] <= result["data"]["images"]
 
 
 def trials_of(found: Searched) -> list[dict[str, str]]:
@@ -183,6 +183,11 @@ def test_a_search_on_an_npz_is_complete(tmp_path: Path) -> None:
         "val": {"normal": 135, "pneumonia": 389},
         "test": {"normal": 234, "pneumonia": 390},
     }
+    with np.load(DATA / "pneumoniamnist.npz") as arrays:
+        images = np.concatenate([arrays[f"{part}_images"] for part in ("train", "val", "test")])
+    different = len(np.unique(images, axis=0))
+    assert different < len(images)
+    assert found.result["counters"]["images_decoded"] == different
     assert found.result["test"]["auroc"]["value"] > 0.8
 
 

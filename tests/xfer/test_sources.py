@@ -99,12 +99,13 @@ def test_images_are_told_by_content_where_the_ending_promises_none(tmp_path):
     ]
 
 
-def test_links_are_followed_and_loops_end(tmp_path):
+def test_links_are_followed_but_not_into_another_class(tmp_path):
     tree(tmp_path / "data", "ill/1.png", "well/1.png")
     tree(tmp_path / "elsewhere", "a/2.png")
     (tmp_path / "data/ill/more").symlink_to(tmp_path / "elsewhere/a")
     (tmp_path / "data/ill/loop").symlink_to(tmp_path / "data/ill")
-    (tmp_path / "data/well/up").symlink_to(tmp_path / "data/well")
+    (tmp_path / "data/well/up").symlink_to(tmp_path / "data")
+    (tmp_path / "data/well/beside").symlink_to(tmp_path / "data/ill")
     source = opened(tmp_path / "data")
     assert [it.name for it in source.items] == ["ill/1.png", "ill/more/2.png", "well/1.png"]
 

@@ -117,7 +117,11 @@ def _folders(folder: Path) -> list[Path]:
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    """Files below a folder, sorted. Links are followed, into each folder once."""
+    """Files below a class folder, sorted. Links are followed, into each folder once.
+
+    A link to a folder above, or beside it in the same tree, is not: its images have their class
+    there, and would get this one too.
+    """
     seen: set[tuple[int, int]] = set()
     for path, inner, names in os.walk(folder, followlinks=True, onerror=_raise):
         status = Path(path).stat()
@@ -125,8 +129,19 @@ def _files(folder: Path) -> Iterator[Path]:
             inner.clear()
             continue
         seen.add((status.st_dev, status.st_ino))
-        inner[:] = sorted(name for name in inner if not _clutter(name))
+        inner[:] = sorted(
+            name for name in inner if not _clutter(name) and not _leaves(Path(path, name), folder)
+        )
         yield from (Path(path, name) for name in sorted(names) if not _clutter(name))
+
+
+def _leaves(path: Path, folder: Path) -> bool:
+    """Whether a folder is a link from `folder` to what is above it or beside it."""
+    if not path.is_symlink():
+        return False
+    here, there = folder.resolve(), path.resolve()
+    beside = there.is_relative_to(here.parent) and not there.is_relative_to(here)
+    return beside or here.is_relative_to(there)
 
 
 def _no_image(path: Path) -> str | None:

@@ -87,6 +87,7 @@ def evaluate_classes(
     present = matrix.sum(axis=1) > 0
     overall = {name: mean_defined(per_class[name][present]) for name in METRICS}
     overall["accuracy"] = float(of.ratio(np.trace(matrix), matrix.sum()))
+    overall["balanced_accuracy"] = overall["recall"]  # its definition for several classes
     overall["mcc"] = of.mcc_classes(matrix)
     for name in METRICS:
         for label, class_name in enumerate(class_names):

@@ -186,7 +186,10 @@ def _macro(objective: Objective, probabilities: FloatArray, labels: IntArray) ->
     matrix = confusion_matrix(labels, probabilities.argmax(axis=1), classes=classes)
     if objective.name == "mcc":
         return of.mcc_classes(matrix)
-    by_class = at_counts(objective, of.one_against_rest(matrix))
+    counts = of.one_against_rest(matrix)
+    # Balanced accuracy of several classes is their mean recall, by definition.
+    balanced = objective.name == "balanced_accuracy"
+    by_class = of.recall(counts) if balanced else at_counts(objective, counts)
     return float(by_class[matrix.sum(axis=1) > 0].mean())
 
 

@@ -74,10 +74,12 @@ def _convnet_problems(model: ConvNet, size: int) -> list[str]:
             f"got {size}; name fewer convolutions in pool_after, or use fewer"
         )
     for number, side in enumerate(sides[:-1], start=1):
-        if 0 < side < model.kernel_size:
+        # From the map's last pixel to its first are side - 1 steps: beyond, weights see padding.
+        if side > 0 and model.kernel_size > 2 * side - 1:
             found.append(
-                f"kernel_size {model.kernel_size} is larger than the {side} x {side} map that "
-                f"convolution {number} sees; use a smaller kernel, larger images or fewer pools"
+                f"kernel_size {model.kernel_size} is too large for the {side} x {side} map that "
+                f"convolution {number} sees: its outer weights would never meet a pixel; use "
+                f"{2 * side - 1} at most, larger images or fewer pools"
             )
             break  # all later ones see no larger map
     return found

@@ -31,9 +31,9 @@ REFUSED = {
         "a ConvNet with 5 pools needs images of at least 32 x 32 pixels, got 28",
     ),
     "kernel over the map": (
-        ConvNet(kernels=(8, 8, 8), kernel_size=7),
+        ConvNet(kernels=(8, 8, 8), kernel_size=13),
         24,
-        "kernel_size 7 is larger than the 6 x 6 map that convolution 3 sees",
+        "kernel_size 13 is too large for the 6 x 6 map that convolution 3 sees",
     ),
 }
 
@@ -50,7 +50,7 @@ def test_nothing_is_wrong_with_what_just_fits():
         (Pretrained("squeezenet1_1"), 17),
         (ConvNet(kernels=(8,) * 5, kernel_size=1), 32),
         (ConvNet(kernels=(8,) * 5, pool_after=()), 8),
-        (ConvNet(kernels=(8, 8, 8), kernel_size=7), 28),
+        (ConvNet(kernels=(8, 8, 8), kernel_size=13), 28),
     ]:
         assert problems(Recipe(model=model, lr=1e-3), size=size, channels=1) == []
 
@@ -65,7 +65,7 @@ def test_all_problems_are_told_at_once():
 )
 def test_the_nearest_size_is_allowed_and_closest(size, nearest):
     stage = ("a",)
-    row = Backbone(stages=(stage,) * 4, weights="DEFAULT", min_size=20, multiple=16)
+    row = Backbone(stages=(stage,) * 4, weights="DEFAULT", file="a.pth", min_size=20, multiple=16)
     assert row.nearest_size(size) == nearest
 
 
