@@ -58,9 +58,10 @@ class Preprocessing:
 
 
 def _enum(name: str) -> Any:
+    row = backbone_named(name)
     from torchvision.models import get_model_weights
 
-    return get_model_weights(name)[backbone_named(name).weights]
+    return get_model_weights(name)[row.weights]
 
 
 @cache

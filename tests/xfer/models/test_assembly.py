@@ -201,7 +201,7 @@ def test_a_net_overfits_eight_images():
 
 def test_what_cannot_be_built_is_refused_with_all_reasons():
     recipe = replace(RECIPES["convnet, average"], model=ConvNet(kernels=(4,) * 4, kernel_size=5))
-    with pytest.raises(RecipeError, match=r"4 pools.*16 x 16.*got 8.*; kernel_size 5 is larger"):
+    with pytest.raises(RecipeError, match=r"4 pools.*16 x 16.*got 8.*; kernel_size 5 is too large"):
         build(recipe, size=8)
     with pytest.raises(RecipeError, match="'densenet121' is not built yet; there are squeezenet"):
         describe(Recipe(model=Pretrained("densenet121"), lr=1), classes=2, size=64, channels=3)
