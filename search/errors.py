@@ -17,5 +17,9 @@ class RunError(SearchError, RuntimeError):
     """A run's folder is taken, missing, damaged, or of another search."""
 
 
+class StudyError(SearchError, RuntimeError):
+    """The study's storage failed in the middle: a full disk, a database that went away."""
+
+
 class TrialsError(SearchError, RuntimeError):
     """No trial could be finished, so there is no winner."""

@@ -27,14 +27,14 @@ def main(argv: Sequence[str]) -> int:
 
 def _run(argv: Sequence[str]) -> int:
     # Here, and not above: Ctrl-C during these seconds of imports is an interruption like any other.
-    from search.errors import SearchError, TrialsError
+    from search.errors import SearchError, StudyError, TrialsError
     from search.options import parse
     from search.session import Interrupted, search
     from xfer.errors import NotFinite, StoreError, XferError
 
     try:
         search(parse(argv), argv=argv, say=_say)
-    except (TrialsError, StoreError, NotFinite) as error:
+    except (TrialsError, StudyError, StoreError, NotFinite) as error:
         print(error, file=sys.stderr)
         return 1
     except (SearchError, XferError) as error:

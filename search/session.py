@@ -104,7 +104,7 @@ def _run(
     say: Say,
 ) -> None:
     """Everything from the claimed folder on."""
-    from search.study import Record
+    from search.study import Record, storage_told
     from xfer.data.audit import audit
 
     say(f"Run: {run.root}")
@@ -129,14 +129,17 @@ def _run(
         run=run, plan=plan, data=data, loading=loading, columns=tuple(columns), began=began
     )  # fmt: skip
     storage = run.study if plan.options.storage is None else plan.options.storage
-    with Record(
-        storage,
-        name=run.name,
-        seed=plan.options.seed,
-        epochs=plan.budget.epochs,
-        known=plan.known,
-        about={"space": plan.space.path.name, "objective": plan.objective.name},
-    ) as record:
+    with (
+        storage_told(),
+        Record(
+            storage,
+            name=run.name,
+            seed=plan.options.seed,
+            epochs=plan.budget.epochs,
+            known=plan.known,
+            about={"space": plan.space.path.name, "objective": plan.objective.name},
+        ) as record,
+    ):
         try:
             _search(context, inspection, record, slots, say)
             finished = finish(

@@ -3,5 +3,6 @@
 from search.study.asked import Asked
 from search.study.record import Record
 from search.study.rows import read_rows
+from search.study.storage import storage_told
 
-__all__ = ["Asked", "Record", "read_rows"]
+__all__ = ["Asked", "Record", "read_rows", "storage_told"]

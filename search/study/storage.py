@@ -12,7 +12,7 @@ from optuna.exceptions import OptunaError
 from optuna.storages import BaseStorage, RDBStorage
 from sqlalchemy.exc import SQLAlchemyError
 
-from search.errors import RunError
+from search.errors import RunError, StudyError
 
 _BUSY_S = 60
 """How long a write waits for somebody who reads (`optuna-dashboard`) before it fails."""
@@ -36,6 +36,23 @@ def describe(storage: Path | str | BaseStorage) -> str:
     'postgresql://me:***@host/studies'
     """
     return re.sub(r"(://[^:/@]*:)[^@]*@", r"\1***@", str(storage))
+
+
+@contextmanager
+def storage_told() -> Iterator[None]:
+    """What goes wrong with a storage within it is told in a sentence.
+
+    Raises:
+        StudyError: a write or a read failed: a full disk, a database that went away.
+    """
+    try:
+        yield
+    except (OptunaError, SQLAlchemyError) as error:
+        reason = str(error.__cause__ or error).partition("\n")[0]
+        raise StudyError(
+            f"the study cannot be written any more: {reason}. What was told before is safe; mend "
+            "that (free some disk space, start the database again), then go on with --resume."
+        ) from error
 
 
 def open_storage(

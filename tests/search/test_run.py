@@ -4,6 +4,7 @@ import csv
 import json
 import shutil
 import signal
+import sqlite3
 import subprocess
 import time
 from pathlib import Path
@@ -12,7 +13,10 @@ from typing import Any
 import pytest
 from command import DUE, DUE_OF_BEST, ROOT, command, environment, result_of, run
 
+from search.errors import StudyError
 from search.run import main
+from search.study import Record, storage_told
+from xfer.recipe import ConvNet, Recipe
 
 FIVE_MISTAKES = """
 from search.space import Budget, Trial
@@ -150,6 +154,15 @@ def test_weights_that_cannot_be_had_are_named_with_the_way_out(
     told = capsys.readouterr().err
     for said in ("squeezenet1_1", "mobilenet_v2", "resnet18", "--backbones", "--weights none"):
         assert said in told
+
+
+def test_a_storage_that_fails_is_told_in_a_sentence(tmp_path: Path) -> None:
+    with Record(tmp_path / "study.db", name="s", seed=0, epochs=2) as record:
+        with sqlite3.connect(tmp_path / "study.db") as other:
+            other.execute("DROP TABLE trials")
+        broken = pytest.raises(StudyError, match=r"cannot be written any more: .*--resume")
+        with broken, storage_told():
+            record.ask(lambda trial: Recipe(model=ConvNet(kernels=(8,)), lr=1e-3))
 
 
 # --------------------------------------------------------------------------------------------------
