@@ -213,14 +213,19 @@ class Bridge:
         for watcher in list(self._watchers):
             try:
                 watcher(event)
-            except Exception:
-                log.exception("a watcher failed at %r and is told no more", event)
+            except Exception as error:
+                log.error("%s is told no more, because it failed: %s", _called(watcher), error)
+                log.debug("at %r", event, exc_info=True)
                 self._watchers.remove(watcher)
 
 
 def _seed(run: int, number: int) -> int:
     """Of a trial, below 2**32; unlike a sum, runs with neighbouring seeds share none."""
     return int.from_bytes(blake2b(f"{run}/{number}".encode(), digest_size=4).digest())
+
+
+def _called(watcher: Watcher) -> str:
+    return getattr(watcher, "__name__", type(watcher).__name__)
 
 
 def _hopeless(texts: Sequence[str]) -> str:

@@ -114,7 +114,9 @@ def test_a_search_is_no_worse_than_a_linear_probe(chest: Searched) -> None:
     auroc = chest.result["test"]["auroc"]["value"]
     assert auroc > 0.97
     name, probe = best_probe()
-    assert auroc >= probe - 0.01, (
+    # The aim is .01 (met in every run so far: .0008 and .0084 below). On 100 test images a difference
+    # of two AUROCs has a standard error of about .008, so a new sampler or seed may miss it by chance.
+    assert auroc >= probe - 0.02, (
         f"a linear probe on {name} has {probe:.3f}, the search {auroc:.3f}"
     )
 
