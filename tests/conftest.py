@@ -1,11 +1,17 @@
 """What tests share: one Ray of this machine's own, started for the first test that asks for it."""
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+
+# A shell that starts a command in the background has it ignore Ctrl-C, and so would everything that
+# the tests start and interrupt.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Laws are checked however slow the machine is: no deadline per case, and fewer cases.
 settings.register_profile("laws", deadline=None, max_examples=60)
