@@ -2,7 +2,7 @@
 
 Asked before the first trial, and answered from a second of measurement: the multiply-adds of
 recipes drawn from the space, over the multiply-adds that one worker does in a second. That is
-good to about a factor of two, and the range says so.
+rough, and the range says so: on a loaded machine it was off by four times.
 """
 
 from __future__ import annotations
@@ -16,17 +16,18 @@ from search.amounts import duration, roughly, size
 from search.disks import Disk, Need, disks
 
 START_SECONDS = 25.0
-"""Ray's start and the workers' import of torch: 13 to 35 s measured on two cores."""
+"""Until the first epoch begins: Ray's start and the workers' imports. On two cores the first trials
+of small searches were done 16 s after it on an idle machine, 39 s and more on a loaded one."""
 TRIAL_SECONDS = 0.7
-"""Building a model, writing its checkpoints and telling the study, per trial."""
+"""Building a model, writing its checkpoints and telling the study, per trial: an assumption."""
 RUN_SHARE, RUN_SHARE_LOW = 0.6, 0.35
-"""Share of all epochs that are run when poor trials are pruned: usually, and at best."""
+"""Share of all epochs that are run when poor ones are pruned, usually and at best: assumptions."""
 SLOWER, FASTER = 2.5, 0.5
 """What a training step takes over what `measure_speed` promises, at worst and at best. Measured
 with one thread at 128 pixels: resnet18 .55, squeezenet1_1 1.2, three convolutions 1.8,
 mobilenet_v2 2.2."""
 PROCESS_BYTES = 700_000_000
-"""Memory of a worker that has imported torch and does nothing yet."""
+"""Memory of a worker that has begun: 658 MB were resident in one with torch and torchvision."""
 
 
 @dataclass(frozen=True, kw_only=True)

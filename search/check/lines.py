@@ -17,11 +17,6 @@ class Lines:
     def __init__(self, text: str) -> None:
         self._tree = ast.parse(text)
 
-    def assignment(self, name: str) -> int | None:
-        """Of `NAME = ...` at the top."""
-        node = self._value(name)
-        return node.lineno if node is not None else None
-
     def known(self, entry: str, key: str | None = None) -> int | None:
         """Of an entry of KNOWN, or of one of its keys; else of KNOWN."""
         value = self._value("KNOWN")

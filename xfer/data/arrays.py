@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from xfer.data.items import SPLITS, Listing, Split
+from xfer.data.items import SPLITS, Listing, Split, unusable
 
 _ORGANS = (
     "bladder", "femur-left", "femur-right", "heart", "kidney-left", "kidney-right", "liver",
@@ -63,10 +63,10 @@ def list_npz(path: Path) -> Listing:
             arrays = {name: file[name] for name in file.files if _KEY.fullmatch(name)}
             there = ", ".join(file.files) or "nothing"
     except _UNREADABLE as error:
-        return _nothing(path, [f"{path} cannot be read as an .npz: {error}"])
+        return unusable(str(path), [f"{path} cannot be read as an .npz: {error}"])
     if "train_images" not in arrays:
         wanted = "train_images and train_labels (and the same for val and test)"
-        return _nothing(path, [f"{path} has {there}; an .npz must have {wanted}"])
+        return unusable(str(path), [f"{path} has {there}; an .npz must have {wanted}"])
     images: list[np.ndarray] = []
     labels: list[np.ndarray] = []
     parts: list[Split] = []
@@ -78,10 +78,10 @@ def list_npz(path: Path) -> Listing:
             labels.append(part[1])
             parts.append(split)
     if problems:
-        return _nothing(path, problems)
+        return unusable(str(path), problems)
     classes = _class_names(path, arrays.get("classes"), int(max(part.max() for part in labels)))
     if isinstance(classes, str):
-        return _nothing(path, [f"{path}: {classes}"])
+        return unusable(str(path), [f"{path}: {classes}"])
     present = [set(part.tolist()) for part in labels]
     for split, here in zip(parts, present, strict=True):
         for label in sorted(set().union(*present) - here):
@@ -139,17 +139,3 @@ def _class_names(path: Path, given: np.ndarray | None, highest: int) -> tuple[st
     if highest < len(published):
         return published
     return tuple(str(label) for label in range(highest + 1))
-
-
-def _nothing(path: Path, problems: list[str]) -> Listing:
-    return Listing(
-        name=str(path),
-        names=(),
-        classes=(),
-        splits=(),
-        patients=None,
-        has_file_names=False,
-        read=lambda _: b"",
-        digest=None,
-        problems=problems,
-    )

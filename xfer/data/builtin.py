@@ -12,7 +12,7 @@ from difflib import get_close_matches
 import numpy as np
 
 from xfer.chunks import blake2b
-from xfer.data.items import Listing
+from xfer.data.items import Listing, unusable
 from xfer.data.phantoms import VERSION, draw_phantom, plan_phantoms
 
 PREFIX = "builtin:"
@@ -36,17 +36,7 @@ def list_builtin(path: str, *, seed: int) -> Listing:
         near = get_close_matches(path, _NAMES, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else "."
         problem = f"{path!r} does not exist{hint} There are {', '.join(_NAMES)}"
-    return Listing(
-        name=path,
-        names=(),
-        classes=(),
-        splits=(),
-        patients=None,
-        has_file_names=False,
-        read=lambda _: b"",
-        digest=None,
-        problems=[problem],
-    )
+    return unusable(path, [problem])
 
 
 def _digits() -> Listing:

@@ -73,6 +73,21 @@ class Listing:
     """What makes the place unusable, as sentences."""
 
 
+def unusable(name: str, problems: Sequence[str]) -> Listing:
+    """The listing of a place that holds nothing usable, with the reasons."""
+    return Listing(
+        name=name,
+        names=(),
+        classes=(),
+        splits=(),
+        patients=None,
+        has_file_names=False,
+        read=lambda _: b"",
+        digest=None,
+        problems=problems,
+    )
+
+
 @dataclass(frozen=True, kw_only=True)
 class Source:
     """Labelled images, not decoded yet."""

@@ -27,8 +27,9 @@ class Images:
     channels: Literal[1, 3] = field(default=3, kw_only=True)
     """1 keeps gray values only; models whose weights expect three see them three times."""
     patient: str | None = field(default=None, kw_only=True)
-    """Regular expression searched in the path below `path`; what its group (or all of it) matches
-    names the images that must stay on one side of every split. None: each image stands alone."""
+    """Regular expression searched in the file's own name, without its folders; what its group (or
+    all of it) matches names the images that must stay on one side of every split. None: each image
+    stands alone."""
     subgroup: str | None = field(default=None, kw_only=True)
     """Regular expression of a stratum to report; images without a match have none."""
     demo: bool = field(default=False, kw_only=True)
