@@ -69,7 +69,7 @@ def finish(
     Args:
         run: its folder; checkpoints of the winner are there.
         rows: every trial.
-        data: with its test part.
+        data: with its test part, and with pixels for every model of the space.
         objective: what was maximised, and the rule for the threshold that ships.
         demo: the images are built in.
         reopen_test: score on the test part although an earlier winner of this run was.
@@ -82,9 +82,12 @@ def finish(
     from xfer.checkpoint import read_best, restore_best
     from xfer.evaluate.thresholds import choose_threshold
     from xfer.export import export
+    from xfer.models.interpolation import interpolation_of
     from xfer.numerics import pick_device
 
     best = choose_winner(rows)
+    recipe = from_json(best.recipe)
+    data = data.interpolated(interpolation_of(recipe.model))
     folder = run.checkpoint(best.number)
     kept = read_best(folder)
     marks: list[str] = []
@@ -132,7 +135,7 @@ def finish(
     export(
         run.best,
         net,
-        from_json(best.recipe),
+        recipe,
         data,
         threshold=chosen,
         metrics={

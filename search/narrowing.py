@@ -9,12 +9,12 @@ from search.errors import OptionsError
 from search.messages import near
 from search.options import Options
 from search.space import Choice, Space, Trial
-from xfer.models.table import NOT_BUILT_YET, TABLE
+from xfer.models.table import TABLE
 
 CONVNET = "convnet"
 """What spaces call the model that is no backbone, so that --backbones can name it too."""
 
-_MODELS = frozenset(TABLE) | NOT_BUILT_YET
+_MODELS = frozenset(TABLE)
 """A choice among any of these is a choice of models."""
 
 

@@ -43,6 +43,7 @@ def foresee(plan: Plan, inspection: Inspection, slots: Slots) -> Forecast:
             )
         )
     images = len(splits.train) + len(splits.val) + len(splits.test)
+    rows = images * len(inspection.checked.interpolations)
     heaviest = max(work.weight_bytes for work in works)
     return forecast(
         works,
@@ -53,7 +54,7 @@ def foresee(plan: Plan, inspection: Inspection, slots: Slots) -> Forecast:
         workers=slots.workers,
         minutes=plan.budget.minutes,
         needs=(
-            Need(path=default_root(), bytes=images * size * size * channels, what="decoded images"),
+            Need(path=default_root(), bytes=rows * size * size * channels, what="decoded images"),
             Need(
                 # The last epoch's weights and two moments of Adam, and the best epoch's weights,
                 # of the trials that are kept and those that run.

@@ -73,15 +73,20 @@ class Plan:
         recipe = self.space.function(NarrowedTrial(trial, self.models))
         if not isinstance(recipe, Recipe):
             raise SpaceError(f"space(trial) must return a Recipe, got {recipe!r}")
-        epochs = self.budget.epochs if recipe.epochs is None else recipe.epochs
-        if self.most_epochs is not None:
-            epochs = min(epochs, self.most_epochs)
+        asked = self.space.budget.epochs if recipe.epochs is None else recipe.epochs
+        epochs = asked if self.most_epochs is None else min(asked, self.most_epochs)
+        first, schedule = recipe.head_first, recipe.schedule
+        if epochs < asked:  # a cap shortens what is counted in epochs from the start, too
+            share = epochs / asked
+            schedule = replace(schedule, warmup_epochs=schedule.warmup_epochs * share)
+            if first is not None:
+                first = replace(first, epochs=max(1, min(epochs - 1, round(first.epochs * share))))
         model, weights = recipe.model, self.options.weights
         if isinstance(model, Pretrained) and weights == "none":
-            model = replace(model, weights="none", unfreeze_depth=4)
+            model = replace(model, weights="none", unfreeze_depth=4, train=None)
         elif isinstance(model, Pretrained) and weights == "imagenet":
             model = replace(model, weights="imagenet")
-        return replace(recipe, epochs=epochs, model=model)
+        return replace(recipe, epochs=epochs, head_first=first, schedule=schedule, model=model)
 
     def to_json(self) -> dict[str, Any]:
         """What a manifest keeps of it."""
@@ -117,11 +122,14 @@ def make_plan(space: Space, options: Options, *, at_hand: Sequence[str] | None =
     notes: list[str] = []
     data, demo = _images(space, options, problems, notes)
     models = frozenset(options.backbones) if options.backbones is not None else None
-    if demo and models is None and options.weights != "none":
-        here = _here() if at_hand is None else at_hand
-        models = frozenset((CONVNET, *here))
-        notes.append(f"Searched are ConvNets and the backbones whose weights are on this machine: "
-                     f"{', '.join(here) or 'none'}.")  # fmt: skip
+    if demo and models is None:
+        here = tuple(TABLE)
+        if options.weights != "none":
+            here = _here() if at_hand is None else at_hand
+            notes.append(f"Searched are ConvNets and the backbones whose weights are on this "
+                         f"machine: {', '.join(here) or 'none'}.")  # fmt: skip
+        fitting = [n for n in here if n in TABLE and TABLE[n].nearest_size(data.size) == data.size]
+        models = frozenset((CONVNET, *fitting))
     known = left_known(space, options, models, problems, notes)
     budget = space.budget
     caps = [options.epochs] if options.epochs is not None else []

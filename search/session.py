@@ -108,7 +108,7 @@ def _run(
     from xfer.data.audit import audit
 
     say(f"Run: {run.root}")
-    data, loading = _load(plan)
+    data, loading = _load(plan, inspection.checked.interpolations)
     about = {"digest": loading.digest, "images": loading.images, "patients": loading.patients}
     if old is not None:
         check_data(run, old, about)
@@ -238,8 +238,8 @@ def _search(
             )
 
 
-def _load(plan: Plan) -> tuple[Dataset, Loading]:
-    """The images, decoded once per machine; a bar shows how far it is."""
+def _load(plan: Plan, interpolations: Sequence[str]) -> tuple[Dataset, Loading]:
+    """The images as the space's models need them; a bar shows how far decoding is."""
     from search.screen import decoding
     from xfer.data.dataset import load_dataset
     from xfer.store import Store, default_root
@@ -252,6 +252,7 @@ def _load(plan: Plan) -> tuple[Dataset, Loading]:
             store=Store(default_root(), budget_bytes=budget),
             seed=SPLIT_SEED,
             progress=progress,
+            interpolations=interpolations,
         )
 
 

@@ -143,6 +143,7 @@ class TensorBoard:
         if epoch in trial.epochs:
             return
         scalars = {f"train/{name}": value for name, value in result["train"].items()}
+        scalars["train/lr"] = result.get("lr")
         val = dict(result["val"]) | {"search_score": result["search_score"]}
         if result.get("threshold") is not None:
             val["threshold"] = result["threshold"]

@@ -30,7 +30,7 @@ class Job:
     """What all trials of a search have in common; it travels to every worker once."""
 
     data: Any
-    """The `Dataset`; its pixels are mapped from disk."""
+    """The `Dataset`, with pixels for every model of the space; they are mapped from disk."""
     objective: Objective
     """What is maximised."""
     checkpoints: Path
@@ -52,14 +52,16 @@ Raises `Infeasible`, or anything else for what is broken."""
 
 def train(config: Mapping[str, Any], job: Job) -> Iterator[dict[str, Any]]:
     """Trains by `xfer.train.fit`."""
+    from xfer.models.interpolation import interpolation_of
     from xfer.numerics import is_out_of_memory, set_threads
     from xfer.train import fit
 
     set_threads(job.threads)
     try:
+        recipe = from_json(config["recipe"])
         results = fit(
-            from_json(config["recipe"]),
-            job.data,
+            recipe,
+            job.data.interpolated(interpolation_of(recipe.model)),
             job.objective,
             seed=config["seed"],
             checkpoint=job.checkpoints / str(config["number"]),

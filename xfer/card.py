@@ -7,7 +7,7 @@ from math import isnan
 from typing import Any
 
 from xfer.evaluate.metrics import METRICS
-from xfer.recipe import ConvNet, Recipe
+from xfer.recipe import ConvNet, Fit, Recipe
 
 DEMO = "DEMO, SYNTHETIC IMAGES"
 
@@ -16,12 +16,19 @@ Metrics = Mapping[str, Mapping[str, Any]]
 Counts = Mapping[str, Mapping[str, int]]
 """Images by part, then by class."""
 
+_FITTED: Mapping[Fit, str] = {
+    "squash": "squashed to",
+    "pad": "padded with black to",
+    "crop": "cropped in the middle to",
+}
+
 
 def model_card(
     recipe: Recipe,
     *,
     data: str,
     size: int,
+    fit: Fit,
     classes: Sequence[str],
     positive: str | None,
     counts: Counts,
@@ -36,6 +43,7 @@ def model_card(
         recipe: what was trained.
         data: name of the data set.
         size: side of the images, in pixels.
+        fit: how they became square.
         classes: names, in the order of the model's outputs.
         positive: the class that must not be missed; None where there is none.
         counts: images of each part and class.
@@ -49,7 +57,11 @@ def model_card(
         kernels = ", ".join(str(n) for n in model.kernels)
         built = f"ConvNet, {kernels} kernels of {model.kernel_size} x {model.kernel_size}"
     else:
-        built = f"{model.name}, {model.weights} weights, {model.unfreeze_depth} of 4 stages trained"
+        trained = f"{model.unfreeze_depth} of 4 stages"
+        if model.train is not None:
+            trained = ", ".join(model.train)
+        cut = "" if model.cut_after is None else f", cut after {model.cut_after}"
+        built = f"{model.name}{cut}, {model.weights} weights, {trained} trained"
     title = f"finds {positive}" if positive else f"tells {', '.join(classes)} apart"
     total = sum(sum(by_class.values()) for by_class in counts.values())
     warning = (
@@ -70,7 +82,8 @@ def model_card(
         "",
         "## Model and decision",
         "",
-        f"{built}; images are squashed to {size} x {size} pixels. `recipe.json` has all settings.",
+        f"{built}; images are {_FITTED[fit]} {size} x {size} pixels. `recipe.json` has all "
+        "settings.",
         "",
         said,
         "",

@@ -21,7 +21,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from xfer.errors import ModelFileError
 from xfer.models.assembly import assemble
@@ -73,9 +73,7 @@ class Checkpoint:
     A single process may write to it at a time.
     """
 
-    def __init__(
-        self, folder: Path, run: Run, net: nn.Module, optimizer: torch.optim.Optimizer
-    ) -> None:
+    def __init__(self, folder: Path, run: Run, net: Net, optimizer: torch.optim.Optimizer) -> None:
         self.folder = folder
         self.run = run
         self.net = net
@@ -121,7 +119,7 @@ class Checkpoint:
         """
         state = self.optimizer.state_dict()["state"]
         tensors: Tensors = {
-            "model": changing_tensors(self.net),
+            "model": self.net.changing(),
             "optimizer": {
                 f"{index}.{key}": value
                 for index, values in state.items()
@@ -223,29 +221,19 @@ def restore_best(folder: Path, *, device: torch.device | str = "cpu") -> Net:
     return net.to(device).eval()
 
 
-def changing_tensors(net: nn.Module) -> dict[str, Tensor]:
-    """Parameters that are trained, and buffers of modules that training puts in training mode."""
-    net.train()
-    found = {name: p.detach() for name, p in net.named_parameters() if p.requires_grad}
-    for prefix, module in net.named_modules():
-        if module.training:
-            found |= dict(module.named_buffers(prefix, recurse=False))
-    return found
-
-
-def frozen_tensors(net: nn.Module) -> dict[str, Tensor]:
-    """All other parameters and buffers."""
-    changing = changing_tensors(net)
+def frozen_tensors(net: Net) -> dict[str, Tensor]:
+    """Parameters and buffers that training changes in no phase."""
+    changing = net.changing()
     parameters = {name: p.detach() for name, p in net.named_parameters()}
     everything = parameters | dict(net.named_buffers())
     return {name: tensor for name, tensor in everything.items() if name not in changing}
 
 
 def _load_model(
-    net: nn.Module, tensors: Mapping[str, Tensor], header: Header, folder: Path, *, frozen: str
+    net: Net, tensors: Mapping[str, Tensor], header: Header, folder: Path, *, frozen: str
 ) -> None:
     """Copies a checkpoint's tensors into a model."""
-    into = changing_tensors(net)
+    into = net.changing()
     if {k: v.shape for k, v in into.items()} != {k: v.shape for k, v in tensors.items()}:
         raise ModelFileError(
             f"checkpoint {folder} has tensors of another model than its recipe builds here. "

@@ -28,7 +28,7 @@ from xfer.card import Metrics, model_card
 from xfer.data.decode import DECODER
 from xfer.errors import DataError, StoreError
 from xfer.evaluate.thresholds import Chosen
-from xfer.exported import FORMAT, MODEL, Exported, beside, load_exported
+from xfer.exported import ANTIALIASED, FORMAT, MODEL, Exported, beside, load_exported
 from xfer.models.net import Net
 from xfer.recipe import Images, Recipe, to_json
 from xfer.tensorfile import digest
@@ -42,6 +42,11 @@ class Data(Protocol):
     @property
     def images(self) -> Images:
         """How they were looked at."""
+        ...
+
+    @property
+    def interpolation(self) -> str:
+        """How they were resized."""
         ...
 
     @property
@@ -117,7 +122,7 @@ def export(
             "size": data.images.size,
             "fit": data.images.fit,
             "channels": data.images.channels,
-            "interpolation": "bilinear, antialiased",
+            "interpolation": f"{data.interpolation}{ANTIALIASED}",
             "decoder": DECODER,
             "mean": net.normalise.mean.flatten().tolist(),
             "std": net.normalise.std.flatten().tolist(),
@@ -136,6 +141,7 @@ def export(
         recipe,
         data=Path(data.images.path).name,
         size=data.images.size,
+        fit=data.images.fit,
         classes=data.classes,
         positive=positive,
         counts=_counts(data),

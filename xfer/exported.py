@@ -15,6 +15,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from xfer.data.decode import DECODER
+from xfer.data.square import FILTERS
 from xfer.errors import ModelFileError, RecipeError
 from xfer.models.assembly import assemble
 from xfer.models.net import Net
@@ -24,6 +25,8 @@ from xfer.tensorfile import digest
 FORMAT = 1
 """Of the folder; goes up when an older program could not read it."""
 MODEL = "model.safetensors"
+ANTIALIASED = ", antialiased"
+"""After an interpolation's name in preprocessing.json, for those who write another program."""
 DOCUMENTS = ("recipe.json", "preprocessing.json", "threshold.json", "metrics.json")
 
 
@@ -37,6 +40,8 @@ class Exported:
     """What it was trained by."""
     images: Images
     """Size, fit and channels of what it sees; of the other fields it knows nothing."""
+    interpolation: str
+    """How images are resized for it: `bilinear` or `bicubic`."""
     classes: tuple[str, ...]
     """Names, in the order of outputs."""
     positive: str | None
@@ -91,6 +96,11 @@ def load_exported(folder: Path) -> Exported:
                 f"its images were decoded by version {prepared['decoder']!r} of the rules, "
                 f"this program has version {DECODER}: answers would differ"
             )
+        interpolation = str(prepared.get("interpolation", "bilinear")).removesuffix(ANTIALIASED)
+        if interpolation not in FILTERS:
+            raise RecipeError(
+                f"interpolation must be one of {', '.join(FILTERS)}, got {interpolation!r}"
+            )
         normalised = {name: prepared[name] for name in ("mean", "std")}
     except (KeyError, TypeError, RecipeError) as error:
         raise ModelFileError(_unusable(folder / "preprocessing.json", error)) from error
@@ -125,6 +135,7 @@ def load_exported(folder: Path) -> Exported:
         net=net.eval(),
         recipe=recipe,
         images=images,
+        interpolation=interpolation,
         classes=classes,
         positive=positive,
         threshold=value,

@@ -1,43 +1,48 @@
-"""How does a step change the weights: groups, update rules, schedules and penalties?"""
+"""How does a step change the weights: groups, update rules, penalties and clipping?"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from math import cos, pi
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from xfer.recipe import OptimizerName, ScheduleName
+from xfer.models.net import Part
+from xfer.recipe import L1On, OptimizerName
 
 Group = dict[str, Any]
 
 
-def is_penalised(weight: Tensor) -> bool:
-    """Whether L1, L2 and decay act on it: kernels and matrices, no biases, no norms."""
-    return weight.ndim > 1
+def is_penalised(name: str, parameter: Tensor) -> bool:
+    """Whether L1, L2 and decay act on it: kernels and matrices, no biases, no norms.
 
-
-def parameter_groups(
-    trained: Mapping[str, Sequence[nn.Parameter]], *, backbone_factor: float
-) -> list[Group]:
-    """Trained parameters in torch's groups: backbone and head, each with and without penalty.
+    What else is learned is left alone too, though it has several dimensions: class tokens,
+    position embeddings, tables of position biases, scales of layers.
 
     Args:
-        trained: under `backbone` and `head`, as `xfer.models.net.trainable_groups` gives them.
-        backbone_factor: the backbone's learning rate over the head's.
+        name: of the parameter, alone or with the names of its modules.
+        parameter: of any shape.
+    """
+    return parameter.ndim > 1 and name.endswith("weight")
+
+
+def parameter_groups(parts: Iterable[Part]) -> list[Group]:
+    """Trained parameters in torch's groups: each part with and without penalty.
+
+    Args:
+        parts: as `Net.parts` gives them.
 
     Returns:
         Groups with `params`, `lr_factor` and `penalised`; none of them empty.
     """
     groups = [
         {
-            "params": [p for p in parameters if is_penalised(p) == penalised],
-            "lr_factor": backbone_factor if part == "backbone" else 1.0,
+            "params": [p for n, p in part.parameters.items() if is_penalised(n, p) == penalised],
+            "lr_factor": part.lr_factor,
             "penalised": penalised,
         }
-        for part, parameters in trained.items()
+        for part in parts
         for penalised in (True, False)
     ]
     return [group for group in groups if group["params"]]
@@ -56,7 +61,8 @@ def build_optimizer(
 
     The gradient of `l2 * sum w^2` is `2 * l2 * w`, which is what torch's `weight_decay` of `2 * l2`
     adds in Adam and SGD. AdamW (Loshchilov and Hutter, "Decoupled Weight Decay Regularization",
-    2019) shrinks w by `lr * l2` per step instead, outside the gradient.
+    2019) shrinks w by `lr * l2` per step instead, outside the gradient. No rule touches a
+    parameter without gradient: what is frozen for a phase neither decays nor gathers momentum.
     """
     decay = l2 if name == "adamw" else 2 * l2
     parts: Any = [
@@ -70,32 +76,20 @@ def build_optimizer(
     return kind(parts, lr=lr, fused=True)
 
 
-def schedule_factor(name: ScheduleName, step: int, steps: int) -> float:
-    """The learning rate of a step over the recipe's.
-
-    `cosine` is `(1 + cos(pi * step / steps)) / 2` (Loshchilov and Hutter, "SGDR", 2017, without
-    restarts): 1 at the first step, and 0 where the step after the last would be.
-
-    Args:
-        name: the schedule.
-        step: from 0, counted over all epochs.
-        steps: of all epochs together.
-
-    >>> [round(schedule_factor("cosine", step, 4), 3) for step in range(5)]
-    [1.0, 0.854, 0.5, 0.146, 0.0]
-    """
-    return 1.0 if name == "constant" else (1 + cos(pi * step / steps)) / 2
-
-
 def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:
     """Sets each group's learning rate to its share of `lr`."""
     for group in optimizer.param_groups:
         group["lr"] = lr * group["lr_factor"]
 
 
-def penalised_weights(groups: Sequence[Group]) -> list[nn.Parameter]:
-    """The weights that L1 acts on, of all groups."""
-    return [weight for group in groups if group["penalised"] for weight in group["params"]]
+def l1_weights(groups: Sequence[Group], *, on: L1On) -> list[nn.Parameter]:
+    """The weights that L1 acts on, of all groups: all that are penalised, or kernels alone.
+
+    A kernel is known by its four dimensions (kernels, channels, height, width), whatever module
+    holds it.
+    """
+    weights = [weight for group in groups if group["penalised"] for weight in group["params"]]
+    return [weight for weight in weights if on == "all" or weight.ndim == 4]
 
 
 def add_l1_gradient(weights: Sequence[nn.Parameter], l1: float) -> None:
@@ -107,3 +101,19 @@ def add_l1_gradient(weights: Sequence[nn.Parameter], l1: float) -> None:
     for weight in weights:
         if weight.grad is not None:
             weight.grad.add_(weight.detach().sign(), alpha=l1)
+
+
+def clip_gradient(groups: Sequence[Group], longest: float) -> None:
+    """Shortens the gradient of all groups, taken as one vector, to a norm of `longest`.
+
+    Pascanu, Mikolov and Bengio, "On the difficulty of training recurrent neural networks", 2013.
+    Its direction stays, and a shorter one is left as it is. It is the gradient of the loss and, if
+    that was added before, of L1. Of L2 it never is: L2 is inside of the update rule, which adds it
+    after the clipping (Adam, SGD) or applies it beside the gradient (AdamW). Nothing waits for the
+    device.
+
+    Args:
+        groups: those without gradients count as 0.
+        longest: Euclidean norm, above 0.
+    """
+    nn.utils.clip_grad_norm_([p for group in groups for p in group["params"]], longest)

@@ -125,7 +125,13 @@ def _read(path: Path, exported: Exported) -> npt.NDArray[np.uint8] | Unread:
     images = exported.images
     try:
         raw = read_image_file(path)
-        return decode_image(raw, size=images.size, fit=images.fit, channels=images.channels)
+        return decode_image(
+            raw,
+            size=images.size,
+            fit=images.fit,
+            channels=images.channels,
+            interpolation=exported.interpolation,
+        )
     except DecodeError as error:
         return Unread(name=str(path), reason=error.reason)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import isfinite
 from typing import Any, Protocol
 
@@ -13,16 +13,17 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from xfer.errors import NotFinite, RecipeError
-from xfer.models.net import Net, trainable_groups
+from xfer.models.net import Net
 from xfer.optim import (
     add_l1_gradient,
     build_optimizer,
+    clip_gradient,
+    l1_weights,
     parameter_groups,
-    penalised_weights,
-    schedule_factor,
     set_lr,
 )
-from xfer.recipe import ConvNet, Recipe
+from xfer.recipe import Recipe
+from xfer.schedules import schedule_factor
 
 Rows = npt.NDArray[np.int64]
 
@@ -57,11 +58,16 @@ class Data(Protocol):
 
 
 class Training:
-    """A model and its optimiser, on the images it is trained on."""
+    """A model and its optimiser, on the images it is trained on.
+
+    With `Recipe.head_first` there are two phases under one optimiser: a parameter that is frozen at
+    first has no gradient, so its momentum and its like begin when it is thawed.
+    """
 
     def __init__(
         self, recipe: Recipe, net: Net, data: Data, *, epochs: int, device: torch.device
     ) -> None:
+        net.head_only(False)
         if recipe.batch_size == 1 and _trains_norms(net):
             raise RecipeError(
                 "Recipe.batch_size must be at least 2 where batch norms are trained, got 1: they "
@@ -73,12 +79,13 @@ class Training:
         self.rows = data.splits["train"]
         self.labels = data.labels
         self.device = device
-        self.steps = epochs * len(batches(self.rows, recipe.batch_size))
-        factor = 1.0 if isinstance(recipe.model, ConvNet) else recipe.model.lr_factor
-        groups = parameter_groups(trainable_groups(net), backbone_factor=factor)
-        self.penalised = penalised_weights(groups)
+        self.epochs = epochs
+        self.lr = 0.0
+        """The head's learning rate in the last step; before the first one 0."""
+        self.groups = parameter_groups(net.parts())
+        self.l1_weights = l1_weights(self.groups, on=recipe.l1_on)
         self.optimizer = build_optimizer(
-            groups,
+            self.groups,
             name=recipe.optimizer,
             lr=recipe.lr,
             l2=recipe.l2,
@@ -86,46 +93,75 @@ class Training:
             nesterov=recipe.nesterov,
         )
 
-    def epoch(self, epoch: int, generator: np.random.Generator) -> dict[str, float]:
+    def epoch(
+        self, epoch: int, generator: np.random.Generator, *, losses: Sequence[float]
+    ) -> dict[str, float]:
         """One pass over the training part, in an order drawn from the generator.
 
         Args:
-            epoch: from 1; places its steps in the schedule.
+            epoch: from 1; places its steps in the phases and the schedule.
             generator: advanced.
+            losses: on validation, after each epoch before this one.
 
         Returns:
-            `loss`, the cross-entropy without penalties, and `accuracy`.
+            `loss`, the cross-entropy without penalties and label smoothing, and `accuracy`.
 
         Raises:
             NotFinite: in the step whose loss is no longer a number.
         """
         recipe, net, optimizer = self.recipe, self.net, self.optimizer
+        head_first = recipe.head_first if epoch <= head_epochs(recipe) else None
+        net.head_only(head_first is not None)
         net.train()
         parts = batches(generator.permutation(self.rows), recipe.batch_size)
         total = 0.0
         answers: list[Tensor] = []
         for number, rows in enumerate(parts):
-            step = (epoch - 1) * len(parts) + number
-            set_lr(optimizer, recipe.lr * schedule_factor(recipe.schedule.name, step, self.steps))
+            if head_first is not None:
+                self.lr = head_first.lr
+            else:
+                self.lr = self._scheduled(epoch, number, steps=len(parts), losses=losses)
+            set_lr(optimizer, self.lr)
             labels = torch.from_numpy(self.labels[rows]).to(self.device, non_blocking=True)
             features = net.prefix(to_images(self.pixels[rows], self.device))
             logits = net.suffix(features)
-            loss = cross_entropy(logits, labels)
+            smoothed = cross_entropy(logits, labels, label_smoothing=recipe.label_smoothing)
             optimizer.zero_grad(set_to_none=True)
-            loss.backward()
+            smoothed.backward()
             if recipe.l1:
-                add_l1_gradient(self.penalised, recipe.l1)
+                add_l1_gradient(self.l1_weights, recipe.l1)
+            if recipe.clip_norm is not None:
+                clip_gradient(self.groups, recipe.clip_norm)
             optimizer.step()
-            answers.append(logits.detach().argmax(dim=1) == labels)
+            logits = logits.detach()
+            answers.append(logits.argmax(dim=1) == labels)
+            loss = cross_entropy(logits, labels) if recipe.label_smoothing else smoothed
             value = loss.item()  # the step's one wait for the device, after all of it is queued
             if not isfinite(value):
+                name, lr = ("head_first.lr", head_first.lr) if head_first else ("lr", recipe.lr)
                 raise NotFinite(
                     f"the loss became {value} in epoch {epoch}, step {number + 1} of {len(parts)} "
-                    f"({recipe.optimizer}, lr {recipe.lr:g}); a lower lr may help."
+                    f"({recipe.optimizer}, {name} {lr:g}); a lower {name} may help."
                 )
             total += value * len(rows)
         right = int(torch.cat(answers).sum())
         return {"loss": total / len(self.rows), "accuracy": right / len(self.rows)}
+
+    def _scheduled(self, epoch: int, number: int, *, steps: int, losses: Sequence[float]) -> float:
+        """The head's learning rate in a step of an epoch that has so many; not of `head_first`."""
+        first = head_epochs(self.recipe)
+        return self.recipe.lr * schedule_factor(
+            self.recipe.schedule,
+            (epoch - first - 1) * steps + number,
+            steps_per_epoch=steps,
+            steps=(self.epochs - first) * steps,
+            losses=losses[first:],
+        )
+
+
+def head_epochs(recipe: Recipe) -> int:
+    """Epochs of the phase in which the head is trained alone; 0 where there is none."""
+    return 0 if recipe.head_first is None else recipe.head_first.epochs
 
 
 def batches(rows: Rows, size: int) -> list[Rows]:

@@ -29,7 +29,7 @@ from xfer.evaluate.objectives import search_score
 from xfer.models.assembly import assemble
 from xfer.numerics import pick_device, repeatable, seed_of
 from xfer.recipe import Objective, Recipe, to_json
-from xfer.steps import Data, Training, predict_logits
+from xfer.steps import Data, Training, head_epochs, predict_logits
 
 _ORDER, _NOISE = 1, 2  # what a seed is for: the order of images, dropout and the like
 
@@ -41,8 +41,8 @@ class EpochResult:
     epoch: int
     """From 1."""
     train: dict[str, float]
-    """`loss` (cross-entropy without penalties) and `accuracy`, over the epoch's steps, while the
-    weights change and dropout acts."""
+    """`loss` (cross-entropy without penalties and label smoothing) and `accuracy`, over the epoch's
+    steps, while the weights change and dropout acts."""
     val: dict[str, float]
     """`loss` and all of `xfer.evaluate.metrics`; with two classes at `threshold`."""
     search_score: float
@@ -52,6 +52,8 @@ class EpochResult:
     """That threshold; None for more than two classes."""
     best: bool
     """No epoch before had as high a search score."""
+    lr: float
+    """The head's learning rate in the epoch's last step."""
     seconds: float
     """Training and validation; without writing the checkpoint."""
     stopped: Literal["early_stopping"] | None = None
@@ -143,11 +145,16 @@ def _epochs(
         epoch = len(history) + 1
         started = perf_counter()
         with repeatable(device, seed_of(seed, epoch, _NOISE)):
-            train = training.epoch(epoch, np.random.default_rng(seed_of(seed, epoch, _ORDER)))
+            train = training.epoch(
+                epoch,
+                np.random.default_rng(seed_of(seed, epoch, _ORDER)),
+                losses=[result.val["loss"] for result in history],
+            )
             logits = predict_logits(net, data.pixels, rows, device=device)
         val, score, threshold = _validate(logits, data, objective, epoch)
         scores = [result.search_score for result in history] + [score]
-        since_best = len(scores) - 1 - int(np.argmax(scores))  # the first of equals
+        best = 1 + int(np.argmax(scores))  # the first of equals
+        waited = epoch - max(best, head_epochs(recipe))  # no epoch of the head alone counts
         patience = recipe.early_stopping
         result = EpochResult(
             epoch=epoch,
@@ -155,9 +162,10 @@ def _epochs(
             val=val,
             search_score=score,
             threshold=threshold,
-            best=since_best == 0,
+            best=best == epoch,
+            lr=training.lr,
             seconds=perf_counter() - started,
-            stopped="early_stopping" if patience is not None and since_best >= patience else None,
+            stopped="early_stopping" if patience is not None and waited >= patience else None,
         )
         history.append(result)
         if checkpoint is not None:

@@ -83,13 +83,19 @@ def _run(asked: argparse.Namespace) -> None:
     from xfer.evaluate.metrics import evaluate_binary, evaluate_classes
     from xfer.evaluate.thresholds import choose_threshold
     from xfer.export import export
+    from xfer.models.interpolation import interpolation_of
     from xfer.numerics import pick_device
     from xfer.store import Store, default_root
     from xfer.train import fit
 
     if asked.device == "cuda" and pick_device().type != "cuda":
         raise RecipeError("--device cuda: torch sees no CUDA device on this machine")
-    data, loading = load_dataset(images, store=Store(default_root()), seed=asked.seed)
+    data, loading = load_dataset(
+        images,
+        store=Store(default_root()),
+        seed=asked.seed,
+        interpolations=(interpolation_of(recipe.model),),
+    )
     counts = ", ".join(f"{len(rows)} {part}" for part, rows in data.splits.items())
     print(f"{counts} images of {', '.join(data.classes)}", flush=True)
     for line in (*loading.notes, *loading.made):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from search.check.conditions import when
@@ -14,6 +15,7 @@ from search.check.rules import (
     backbones_named,
     batches,
     buildable,
+    model_problems,
     one_range,
     ranges,
     repeatable,
@@ -21,6 +23,8 @@ from search.check.rules import (
 )
 from search.check.walk import Range, Walk, draw, edge, in_words, take_walk
 from search.plan import Plan
+from xfer.errors import RecipeError
+from xfer.models.interpolation import interpolation_of
 from xfer.models.table import TABLE
 from xfer.recipe import Pretrained, Recipe
 
@@ -73,6 +77,9 @@ class Checked:
     """Up to five, of different models as far as there are."""
     backbones: tuple[str, ...]
     """Those whose pretrained weights trials may need, in the table's order."""
+    interpolations: tuple[str, ...]
+    """Those that images are resized with for the space's models, bilinear first; a space of which
+    nothing can be built has none."""
 
 
 def check(
@@ -127,6 +134,7 @@ def check(
         ranges=ranges(walks),
         samples=tuple(_samples(plan, drawn, classes)),
         backbones=backbones,
+        interpolations=_interpolations(walks),
     )
 
 
@@ -153,13 +161,12 @@ def _table(walks: Sequence[Walk]) -> Iterator[Hyperparameter]:
 
 def _samples(plan: Plan, walks: Sequence[Walk], classes: int) -> Iterator[Sample]:
     from xfer.models.assembly import describe
-    from xfer.models.limits import problems
 
     size, channels = plan.data.size, plan.data.channels
     good = [
         (walk, walk.recipe)
         for walk in walks[::2]  # those that were not sent to the ranges' ends
-        if walk.recipe is not None and not problems(walk.recipe, size=size, channels=channels)
+        if walk.recipe is not None and not model_problems(plan, walk.recipe)
     ]
     models: dict[str, tuple[Walk, Recipe]] = {}
     for walk, recipe in good:
@@ -180,6 +187,14 @@ def _pretrained(walks: Sequence[Walk]) -> tuple[str, ...]:
     models = [walk.recipe.model for walk in walks if walk.recipe is not None]
     names = {m.name for m in models if isinstance(m, Pretrained) and m.weights == "imagenet"}
     return tuple(name for name in TABLE if name in names)
+
+
+def _interpolations(walks: Sequence[Walk]) -> tuple[str, ...]:
+    found: set[str] = set()
+    for recipe in (walk.recipe for walk in walks if walk.recipe is not None):
+        with suppress(RecipeError):  # an unknown backbone is a problem of its own
+            found.add(interpolation_of(recipe.model))
+    return tuple(sorted(found, key=lambda name: (name != "bilinear", name)))
 
 
 def _not_here(backbones: Sequence[str]) -> str:

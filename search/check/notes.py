@@ -10,7 +10,7 @@ from search.check.conditions import continuous_conditions
 from search.check.rules import ranges
 from search.check.walk import Walk
 from search.plan import Plan
-from xfer.recipe import Objective, TargetRecall
+from xfer.recipe import Objective, Recipe, TargetRecall
 
 
 def make_notes(
@@ -41,11 +41,11 @@ def make_notes(
         if walk.recipe is not None
         and plan.most_epochs is None  # a cap was asked for
         and walk.recipe.early_stopping is not None
-        and walk.recipe.early_stopping >= (walk.recipe.epochs or plan.budget.epochs)
+        and walk.recipe.early_stopping >= _counted(walk.recipe, plan.budget.epochs)
     ]
     if never:
         notes.append(f"early_stopping={never[0].early_stopping} never acts in "
-                     f"{never[0].epochs} epochs.")  # fmt: skip
+                     f"{_counted(never[0], plan.budget.epochs)} epochs.")  # fmt: skip
     objective = plan.objective
     if plan.data.positive is None and classes > 2 and isinstance(objective.threshold, TargetRecall):
         notes.append(f"TargetRecall({objective.threshold.recall:g}) has no effect: no class is the "
@@ -53,6 +53,12 @@ def make_notes(
     if objective.name == "recall_weighted" and prevalence is not None:
         notes.append(_cost(objective, prevalence))
     return notes
+
+
+def _counted(recipe: Recipe, epochs: int) -> int:
+    """Epochs in which early stopping counts."""
+    first = 0 if recipe.head_first is None else recipe.head_first.epochs
+    return (recipe.epochs or epochs) - first
 
 
 def _cost(objective: Objective, prevalence: float) -> str:

@@ -6,6 +6,7 @@ import random
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import fields, is_dataclass
+from functools import lru_cache
 from typing import Any
 
 from search.check.lines import Lines
@@ -15,7 +16,7 @@ from search.narrowing import CONVNET
 from search.plan import Plan
 from xfer.models.limits import problems as limits
 from xfer.models.table import TABLE
-from xfer.recipe import ConvNet, Pretrained
+from xfer.recipe import ConvNet, Head, Pool, Pretrained, Recipe
 
 REPEATED = 40
 """Walks taken three times."""
@@ -105,23 +106,37 @@ def _differences(one: Any, other: Any, where: str) -> list[str]:
 
 def buildable(plan: Plan, walks: Sequence[Walk], lines: Lines) -> list[Problem]:
     """Every recipe's model can be built for images of this size."""
-    size, channels = plan.data.size, plan.data.channels
-    seen: dict[ConvNet | Pretrained, list[str]] = {}
     found: list[Problem] = []
     owners = []
     for walk in walks:
         if walk.recipe is None:
             continue
         model = walk.recipe.model
-        if model not in seen:
-            seen[model] = limits(walk.recipe, size=size, channels=channels)
         line = lines.call(type(model).__name__)
         if isinstance(model, Pretrained) and model.name not in TABLE:
             line = lines.text(model.name) or line
-        problems = tuple(Problem(line, text) for text in seen[model])
+        problems = tuple(Problem(line, text) for text in model_problems(plan, walk.recipe))
         found += problems
         owners.append(Walk(answers=walk.answers, questions=(), recipe=None, problems=problems))
     return told_once(found, owners)
+
+
+def model_problems(plan: Plan, recipe: Recipe) -> tuple[str, ...]:
+    """Why a recipe's model cannot be built for the plan's images; empty: it can."""
+    return _model_problems(recipe.model, recipe.head.pool, plan.data.size, plan.data.channels)
+
+
+@lru_cache(maxsize=1024)  # names of modules and nodes are looked up in the model itself
+def _model_problems(
+    model: ConvNet | Pretrained, pool: Pool, size: int, channels: int
+) -> tuple[str, ...]:
+    recipe = Recipe(model=model, head=Head(pool=pool), lr=1.0)
+    found = limits(recipe, size=size, channels=channels)
+    if not found and isinstance(model, Pretrained) and (model.train or model.cut_after):
+        from xfer.models.assembly import name_problems
+
+        found = name_problems(recipe, size=size)
+    return tuple(found)
 
 
 def batches(walks: Sequence[Walk], train_images: int | None) -> list[Problem]:

@@ -196,12 +196,31 @@ MISTAKES: list[tuple[str, dict[str, str], str]] = [
         r"'resnet-18' is not a backbone; did you mean 'resnet18'\?",
     ),
     (
-        "a backbone that is to come",
+        "a module that is none",
         {
-            "body": 'return Recipe(model=Pretrained("densenet121"), lr=1e-3)  # !',
+            "body": 'return Recipe(model=Pretrained("resnet18", train=("layer5",)), lr=1e-3)  # !',
             "known": "KNOWN = {}",
         },
-        r"'densenet121' is not built yet",
+        r"train names 'layer5', and resnet18 has no parameters of that name; did you mean 'layer4'",
+    ),
+    (
+        "a node that is none",
+        {
+            "body": 'return Recipe(model=Pretrained("resnet18", cut_after="layer3.x"), lr=1)  # !',
+            "known": "KNOWN = {}",
+        },
+        r"cut_after='layer3.x' is no node of resnet18; did you mean 'layer3",
+    ),
+    (
+        "a class token where there is none",
+        {
+            "body": """
+            model = Pretrained("resnet18")  # !
+            return Recipe(model=model, head=Head(pool="token"), lr=1e-3)
+            """,
+            "known": "KNOWN = {}",
+        },
+        r"token",
     ),
     (
         "images too small for a backbone",

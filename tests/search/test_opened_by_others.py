@@ -33,10 +33,14 @@ STOPPED: dict[int, State] = {4: "infeasible", 6: "failed", 8: "pruned", 9: "infe
 BEST, CUT_SHORT, NOT_BEGUN = 14, 15, 16
 BEST_SCORES = {1: 0.5, 2: 0.95, 3: 0.7, 4: 0.8}
 """The last epoch is not the best."""
-HYPERPARAMETERS = {
-    "model", "convnet/kernels", "convnet/depth", "convnet/kernel_size", "convnet/batch_norm",
-    "unfreeze_depth", "head/dense", "head/pool", "dropout", "lr", "schedule", "batch_size", "l1",
-    "l2",
+CONVNETS = {
+    "convnet/kernels", "convnet/depth", "convnet/kernel_size", "convnet/pool",
+    "convnet/batch_norm", "convnet/initial",
+}  # fmt: skip
+BACKBONES = {"unfreeze_depth", "batch_norm", "lr_factor", "lr_decay", "head_first"}
+HYPERPARAMETERS = CONVNETS | BACKBONES | {
+    "model", "head/dense", "head/pool", "head/activation", "dropout", "optimizer", "lr", "sgd/lr",
+    "schedule", "batch_size", "label_smoothing", "l1", "l2",
 }  # fmt: skip
 OPTUNAS: dict[State, str] = {
     "complete": "COMPLETE", "pruned": "PRUNED", "infeasible": "PRUNED", "failed": "FAIL",
@@ -113,7 +117,14 @@ def test_the_run_has_trials_of_every_kind(run: Run) -> None:
     assert set(states.values()) == set(OPTUNAS)
     assert "among the poorer after epoch 3" in {row.ended for row in run.rows}
     used = [frozenset(row.params) for row in run.rows]
-    assert len(set(used)) == 3  # a convnet's, a backbone's, and none
+    for each in used:  # a convnet's, a backbone's, or none
+        convnets, backbones = each & CONVNETS, each & BACKBONES
+        assert convnets in (CONVNETS, set())
+        assert not (convnets and backbones)
+        assert bool(each) == bool(convnets or "unfreeze_depth" in backbones)
+    assert any(each & CONVNETS for each in used)
+    assert any(each >= BACKBONES for each in used)
+    assert frozenset() in used
     assert frozenset().union(*used) == HYPERPARAMETERS
 
 
@@ -289,7 +300,7 @@ def test_one_hparams_experiment_names_every_hyperparameter(tensorboard: Server) 
     columns = {info["name"]: info for info in experiment["hparamInfos"]}
     assert set(columns) == HYPERPARAMETERS
     assert columns["convnet/depth"]["domainInterval"] == {"minValue": 2, "maxValue": 4}
-    assert columns["head/dense"]["domainDiscrete"] == [0, 64, 256]
+    assert columns["head/dense"]["domainDiscrete"] == [0, 8, 64, 256]
     assert columns["model"]["domainDiscrete"] == ["convnet", "mobilenet_v2", "squeezenet1_1"]
     metrics = [info["displayName"] for info in experiment["metricInfos"]]
     assert metrics == ["val/search_score", "val/recall", "val/mcc", "val/threshold"]

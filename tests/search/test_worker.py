@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from search.worker import Infeasible, Job, train
-from xfer.recipe import ConvNet, Objective, Recipe, to_json
+from xfer.errors import DataError
+from xfer.recipe import ConvNet, Objective, Pretrained, Recipe, to_json
 
 RECIPE = Recipe(model=ConvNet(kernels=(4,)), lr=1e-2, batch_size=8, epochs=2)
 OBJECTIVE = Objective("balanced_accuracy")
@@ -16,11 +17,17 @@ OBJECTIVE = Objective("balanced_accuracy")
 
 @dataclass(frozen=True)
 class Data:
-    pixels: Any
+    decoded: dict[str, Any]
     labels: np.ndarray
     splits: dict[str, np.ndarray]
     classes: tuple[str, ...] = ("no", "yes")
     digest: str = "of these images"
+    pixels: Any = None  # to be had by `interpolated` alone
+
+    def interpolated(self, interpolation: str) -> "Data":
+        if interpolation not in self.decoded:
+            raise DataError(f"no {interpolation} pixels")
+        return replace(self, pixels=self.decoded[interpolation])
 
 
 class Full:
@@ -36,7 +43,7 @@ class Full:
 def job(tmp_path: Path) -> Job:
     pixels = np.random.default_rng(0).integers(0, 256, (24, 8, 8, 1), dtype=np.uint8)
     splits = {"train": np.arange(16), "val": np.arange(16, 24)}
-    data = Data(pixels=pixels, labels=np.arange(24) % 2, splits=splits)
+    data = Data(decoded={"bilinear": pixels}, labels=np.arange(24) % 2, splits=splits)
     return Job(
         data=data, objective=OBJECTIVE, checkpoints=tmp_path / "checkpoints", threads=1,
         device="cpu",
@@ -51,7 +58,7 @@ def test_a_worker_trains_the_recipe_with_the_trials_own_seed_and_checkpoint(job:
     from xfer.train import fit
 
     results = list(train(config(), job))
-    alone = fit(RECIPE, job.data, OBJECTIVE, seed=11, device="cpu")
+    alone = fit(RECIPE, job.data.interpolated("bilinear"), OBJECTIVE, seed=11, device="cpu")
     wanted = [result.to_dict() | {"seconds": 0} for result in alone]
     assert [result | {"seconds": 0} for result in results] == wanted
     assert [path.name for path in job.checkpoints.iterdir()] == ["3"]
@@ -67,7 +74,13 @@ def test_a_loss_that_is_no_number_is_infeasible(job: Job) -> None:
 
 def test_memory_that_ran_out_is_infeasible(job: Job) -> None:
     with pytest.raises(Infeasible, match="memory"):
-        list(train(config(), replace(job, data=replace(job.data, pixels=Full()))))
+        list(train(config(), replace(job, data=replace(job.data, decoded={"bilinear": Full()}))))
+
+
+def test_images_are_resized_as_those_that_the_backbones_weights_have_seen(job: Job) -> None:
+    recipe = replace(RECIPE, model=Pretrained("swin_t", weights="none"))
+    with pytest.raises(DataError, match="no bicubic pixels"):
+        list(train(config(recipe), job))
 
 
 def test_what_is_broken_stays_what_it_is(job: Job) -> None:

@@ -32,7 +32,7 @@ def test_a_space_loads_without_torch_or_ray(path: Path) -> None:
     assert json.loads(done.stdout) == []
 
 
-@pytest.mark.parametrize("flags", [(), ("--image-size", "64"), ("--weights", "none")], ids=" ".join)
+@pytest.mark.parametrize("flags", [(), ("--image-size", "80"), ("--weights", "none")], ids=" ".join)
 @pytest.mark.parametrize("path", SPACES, ids=lambda path: path.stem)
 def test_a_space_holds_no_mistake(path: Path, flags: tuple[str, ...]) -> None:
     plan = make_plan(load_space(path), parse([str(path), *flags]), at_hand=[])
@@ -42,14 +42,23 @@ def test_a_space_holds_no_mistake(path: Path, flags: tuple[str, ...]) -> None:
 
 
 @pytest.mark.parametrize("name", ["pneumonia", "any"])
-def test_the_spaces_for_backbones_offer_all_there_are(name: str, tmp_path: Path) -> None:
+def test_every_backbone_that_a_space_offers_is_found(name: str, tmp_path: Path) -> None:
     path = ROOT / f"spaces/{name}.py"
     plan = make_plan(load_space(path), parse([str(path), "--data", str(tmp_path)]))
     found = check(plan)
-    assert found.backbones == ("squeezenet1_1", "mobilenet_v2", "resnet18")
+    choices = found.ranges["model"].choices
+    assert {"squeezenet1_1", "mobilenet_v2", "resnet18"} <= set(choices)
+    assert set(found.backbones) == set(choices) - {"convnet"}
     rows = {row.name: row for row in found.hyperparameters}
     assert rows["unfreeze_depth"].range == "0 to 4"
     assert rows["convnet/kernels"].when == "model = convnet"
+
+
+def test_images_too_small_for_one_backbone_are_refused_by_its_name() -> None:
+    path = ROOT / "spaces/pneumonia.py"
+    plan = make_plan(load_space(path), parse([str(path), "--image-size", "64", "--data", "/"]))
+    [problem] = check(plan).problems
+    assert "inception_v3 needs images of at least 75 x 75 pixels, got 64" in problem
 
 
 def test_any_space_asks_for_a_folder(capsys: pytest.CaptureFixture[str]) -> None:

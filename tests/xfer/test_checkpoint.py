@@ -14,13 +14,7 @@ import pytest
 import torch
 from tiny_data import OBJECTIVE, tiny_data, tiny_recipe
 
-from xfer.checkpoint import (
-    changing_tensors,
-    frozen_tensors,
-    path_of,
-    read_best,
-    restore_best,
-)
+from xfer.checkpoint import frozen_tensors, path_of, read_best, restore_best
 from xfer.errors import ModelFileError, StoreError
 from xfer.models.assembly import assemble
 from xfer.recipe import Pretrained, Recipe
@@ -52,7 +46,7 @@ def test_only_tensors_that_training_changes_are_written(tmp_path):
 def test_every_tensor_either_changes_or_is_frozen(depth, batch_norm):
     model = Pretrained("resnet18", weights="none", unfreeze_depth=depth, batch_norm=batch_norm)
     net = assemble(Recipe(model=model, lr=1e-3), classes=2, size=32, channels=3, seed=0)
-    changing, frozen = set(changing_tensors(net)), set(frozen_tensors(net))
+    changing, frozen = set(net.changing()), set(frozen_tensors(net))
     assert not changing & frozen
     assert changing | frozen == {n for n, _ in [*net.named_parameters(), *net.named_buffers()]}
     statistics = {name for name in changing if "running" in name}

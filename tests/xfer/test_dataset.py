@@ -7,8 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
+from xfer.chunks import blake2b
 from xfer.data import DecodeError, decode_image, load_dataset
 from xfer.data.audit import audit
 from xfer.data.side_by_side import side_by_side
@@ -17,14 +18,14 @@ from xfer.recipe import Images
 from xfer.store import Store
 
 
-def pictures(root, *, patients=12, seed=0, kinds=("ill", "well"), each=2):
+def pictures(root, *, patients=12, seed=0, kinds=("ill", "well"), each=2, shape=(12, 12)):
     """So many patients of each class, with some images each; returns the root."""
     rng = np.random.default_rng(seed)
     for kind in kinds:
         (root / kind).mkdir(parents=True, exist_ok=True)
         for patient in range(patients):
             for k in range(each):
-                pixels = rng.integers(0, 256, (12, 12, 3), dtype=np.uint8)
+                pixels = rng.integers(0, 256, (*shape, 3), dtype=np.uint8)
                 Image.fromarray(pixels).save(root / kind / f"{kind}{patient}_{k}.png")
     return root
 
@@ -99,6 +100,117 @@ def test_another_size_is_decoded_anew(tmp_path, store):
     second, loading = load_dataset(asked(root, size=9), store=store)
     assert loading.images_decoded == 48
     assert first.digest != second.digest
+
+
+@pytest.mark.parametrize("changed", [{"fit": "pad"}, {"fit": "crop"}, {"channels": 1}])
+def test_another_way_of_looking_at_images_is_decoded_anew(tmp_path, store, changed):
+    root = pictures(tmp_path / "data", shape=(12, 20))
+    first, _ = load_dataset(asked(root), store=store)
+    data, loading = load_dataset(asked(root, **changed), store=store)
+    assert loading.images_decoded == 48
+    assert data.digest != first.digest
+    expected = decode_image((root / data.names[5]).read_bytes(), size=8, **changed)
+    np.testing.assert_array_equal(data.pixels[np.array([5])][0], expected)
+
+
+def test_gray_values_are_stored_once_and_not_three_times(tmp_path, store):
+    data, _ = load_dataset(asked(pictures(tmp_path / "data"), channels=1), store=store)
+    assert data.pixels.nbytes == 48 * 8 * 8
+    assert data.pixels[np.arange(5)].nbytes == 5 * 8 * 8
+
+
+# --------------------------------------------------------------------------------------------------
+# Interpolations
+
+BOTH = ("bilinear", "bicubic")
+
+
+def test_each_interpolation_has_its_own_pixels_and_digest(tmp_path, store):
+    root = pictures(tmp_path / "data")
+    seen = []
+    data, loading = load_dataset(
+        asked(root), store=store, interpolations=BOTH,
+        progress=lambda done, total: seen.append((done, total)),
+    )  # fmt: skip
+    assert seen == [(done, 96) for done in range(1, 97)]
+    assert loading.images_decoded == 96
+    assert data.interpolation == "bilinear"
+    other = data.interpolated("bicubic")
+    assert (other.names, other.contents) == (data.names, data.contents)
+    assert other.digest != data.digest
+    for i, name in enumerate(data.names):
+        raw = (root / name).read_bytes()
+        for one, interpolation in ((data, "bilinear"), (other, "bicubic")):
+            expected = decode_image(raw, size=8, interpolation=interpolation)
+            np.testing.assert_array_equal(one.pixels[np.array([i])][0], expected)
+    assert other.interpolated("bilinear").digest == data.digest
+
+
+def test_bilinear_pixels_have_the_key_and_digest_they_had_before_there_was_a_choice(
+    tmp_path, store
+):
+    root = pictures(tmp_path / "data")
+    data, loading = load_dataset(asked(root), store=store)
+    [entry] = store.entries()
+    assert set(entry.says) == {"what", "size", "fit", "channels", "decoder", "pillow"}
+    assert data.digest == blake2b(f"{loading.digest} 8 squash 3".encode())
+    both, warm = load_dataset(asked(root), store=store, interpolations=BOTH)
+    assert warm.images_decoded == 48  # bicubic ones
+    assert (both.digest, warm.digest) == (data.digest, loading.digest)
+
+
+def test_what_was_not_loaded_cannot_be_had(tmp_path, store):
+    data, loading = load_dataset(
+        asked(pictures(tmp_path / "data")), store=store, interpolations=("bicubic",)
+    )
+    assert (data.interpolation, loading.images_decoded) == ("bicubic", 48)
+    assert len(store.entries()) == 1
+    said = "not decoded with bilinear interpolation, only with bicubic; load_dataset's"
+    with pytest.raises(DataError, match=said):
+        data.interpolated("bilinear")
+
+
+@pytest.mark.parametrize("named", [(), ("bilinear", "nearest")])
+def test_a_wrong_interpolation_is_the_callers_error(tmp_path, store, named):
+    with pytest.raises(ValueError, match=r"interpolations? must"):
+        load_dataset(asked(pictures(tmp_path / "data")), store=store, interpolations=named)
+
+
+def test_what_fails_for_one_interpolation_is_left_out_of_all(tmp_path, store, monkeypatch):
+    root = pictures(tmp_path / "data")
+    Image.fromarray(np.zeros((40, 40), np.uint8)).save(root / "ill/ill0_0.png")
+    first, _ = load_dataset(asked(root), store=store)
+    assert "ill/ill0_0.png" in first.names
+    monkeypatch.setenv("XFER_MAX_PIXELS", "1000")
+    data, loading = load_dataset(asked(root), store=store, interpolations=BOTH)
+    assert [(s.name, s.kind) for s in loading.skipped] == [("ill/ill0_0.png", "oversized")]
+    assert loading.images == len(data.names) == 47
+    for one in (data, data.interpolated("bicubic")):
+        assert len(one.pixels) == 47
+        raw = (root / data.names[-1]).read_bytes()
+        expected = decode_image(raw, size=8, interpolation=one.interpolation)
+        np.testing.assert_array_equal(one.pixels[np.array([46])][0], expected)
+
+
+def test_a_pickled_and_sealed_dataset_still_has_every_interpolation(tmp_path, store):
+    root = pictures(tmp_path / "data")
+    data, _ = load_dataset(asked(root, size=64), store=store, interpolations=BOTH)
+    raw = pickle.dumps(data.without("test"))
+    assert len(raw) < 10_000
+    again = pickle.loads(raw).interpolated("bicubic")
+    rows = np.arange(48)
+    np.testing.assert_array_equal(again.pixels[rows], data.interpolated("bicubic").pixels[rows])
+    assert again.digest == data.interpolated("bicubic").digest
+
+
+def test_nothing_is_evicted_while_its_dataset_is_in_use(tmp_path, store):
+    data, _ = load_dataset(asked(pictures(tmp_path / "data")), store=store, interpolations=BOTH)
+    assert store.clear() == 0
+    assert data.interpolated("bicubic").pixels[np.arange(3)].shape == (3, 8, 8, 3)
+
+
+# --------------------------------------------------------------------------------------------------
+# Contents and damage
 
 
 def moved(root):
@@ -315,6 +427,29 @@ def test_pneumoniamnist_is_as_its_readme_says(store):
     assert "8 contents are in several parts" in finding(audit(data, loading), "duplicate")["effect"]
     with np.load(images.path) as raw:
         np.testing.assert_array_equal(data.pixels[np.arange(5)][..., 0], raw["train_images"][:5])
+
+
+@real
+@pytest.mark.parametrize("interpolation", BOTH)
+@pytest.mark.parametrize("fit", ["squash", "pad", "crop"])
+def test_real_photographs_look_as_pillow_makes_them(store, fit, interpolation):
+    images = Images(str(DATA / "cats_dogs"), positive="cats", size=32, fit=fit)
+    data, loading = load_dataset(images, store=store, interpolations=(interpolation,))
+    assert loading.skipped == ()
+    kernel = Image.Resampling[interpolation.upper()]
+    for i in range(0, len(data.names), 100):
+        pixels = data.pixels[np.array([i])][0].astype(int)
+        with Image.open(DATA / "cats_dogs" / data.names[i]) as image:
+            upright = ImageOps.exif_transpose(image).convert("RGB")
+        if fit == "crop":
+            oracle = np.asarray(ImageOps.fit(upright, (32, 32), kernel))
+            assert abs(pixels - oracle).mean() < 1
+        squashed = np.asarray(upright.resize((32, 32), kernel))
+        if fit == "squash":
+            np.testing.assert_array_equal(pixels, squashed)
+        if fit == "pad":  # as much light, on as much of the square as the shape leaves
+            share = min(upright.size) / max(upright.size)
+            assert pixels.sum() / squashed.sum() == pytest.approx(share, abs=0.03)
 
 
 @real

@@ -61,11 +61,14 @@ def test_every_mode_becomes_a_square_of_bytes(mode, form, channels):
     assert pixels.flags.c_contiguous
 
 
-def test_the_resize_is_pillows_antialiased_bilinear():
+@pytest.mark.parametrize("interpolation", [None, "bilinear", "bicubic"])
+def test_the_resize_is_pillows_antialiased_one(interpolation):
     image = Image.fromarray(COLOUR)
-    expected = np.asarray(image.resize((20, 20), Image.Resampling.BILINEAR))
-    np.testing.assert_array_equal(decode_image(encoded(image), size=20), expected)
-    np.testing.assert_array_equal(decode_image(COLOUR, size=20), expected)
+    kernel = Image.Resampling[(interpolation or "bilinear").upper()]
+    asked = {} if interpolation is None else {"interpolation": interpolation}
+    expected = np.asarray(image.resize((20, 20), kernel))
+    np.testing.assert_array_equal(decode_image(encoded(image), size=20, **asked), expected)
+    np.testing.assert_array_equal(decode_image(COLOUR, size=20, **asked), expected)
 
 
 def test_a_wide_image_is_squashed():
@@ -138,6 +141,15 @@ def test_exif_orientation_is_undone(orientation):
     exif[0x0112] = orientation
     raw = encoded(stored, "PNG", exif=exif)
     np.testing.assert_array_equal(decode_image(raw, size=64), COLOUR)
+
+
+def test_an_image_is_turned_upright_before_it_is_padded():
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    raw = encoded(Image.new("L", (64, 32), 200), exif=exif)  # wide in the file, tall to the eye
+    pixels = decode_image(raw, size=16, fit="pad", channels=1)[..., 0]
+    assert pixels[:, 4:12].min() == 200
+    assert pixels[:, [3, 12]].max() == 0
 
 
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF data")
@@ -276,7 +288,17 @@ def test_no_damage_raises_anything_but_a_refusal(raw, cut, changes):
         assert result.shape == (16, 16, 3)
 
 
-@pytest.mark.parametrize(("fit", "channels"), [("pad", 3), ("squash", 2)])
-def test_a_wrong_request_is_the_callers_error(fit, channels):
-    with pytest.raises(ValueError, match="fit must be 'squash'"):
-        decode_image(COLOUR, size=8, fit=fit, channels=channels)
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ({"fit": "stretch"}, "fit must be one of squash, pad, crop, got 'stretch'"),
+        ({"channels": 2}, "channels must be 1 or 3, got 2"),
+        (
+            {"interpolation": "nearest"},
+            "interpolation must be one of bilinear, bicubic, got 'nearest'",
+        ),
+    ],
+)
+def test_a_wrong_request_is_the_callers_error(asked, said):
+    with pytest.raises(ValueError, match=said):
+        decode_image(COLOUR, size=8, **asked)

@@ -37,6 +37,7 @@ class TwoClasses:
     images: Images = field(
         default_factory=lambda: Images("somewhere/xrays", positive="ill", size=SIZE)
     )
+    interpolation: str = "bilinear"
     classes: tuple[str, ...] = ("well", "ill")
     positive: int | None = 1
     labels: np.ndarray = field(default_factory=lambda: np.array([0, 0, 0, 1] * 6))
@@ -101,6 +102,7 @@ def test_all_that_is_needed_to_use_the_model_comes_back(tmp_path):
     rule = chosen()
     assert (loaded.classes, loaded.positive) == (("well", "ill"), "ill")
     assert (loaded.images.size, loaded.images.fit, loaded.images.channels) == (SIZE, "squash", 3)
+    assert loaded.interpolation == "bilinear"
     assert (loaded.threshold, loaded.supported) == (rule.value, False)
     assert "20 positive images cannot support a recall of 0.98" in loaded.said
     assert loaded.metrics == metrics
@@ -144,6 +146,26 @@ def test_preprocessing_says_what_the_net_does_to_pixels(tmp_path):
     assert said["mean"] == pytest.approx([0.485, 0.456, 0.406])
     assert said["std"] == pytest.approx([0.229, 0.224, 0.225])
     assert (said["classes"], said["positive"]) == (["well", "ill"], "ill")
+
+
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
+def test_how_images_are_resized_and_made_square_is_shipped(interpolation, tmp_path):
+    images = Images("xrays", positive="ill", size=SIZE, fit="pad")
+    data = TwoClasses(images=images, interpolation=interpolation)
+    _, folder = ship(tmp_path / "best", data=data)
+    said = json.loads((folder / "preprocessing.json").read_text())
+    assert (said["fit"], said["interpolation"]) == ("pad", f"{interpolation}, antialiased")
+    loaded = load_exported(folder)
+    assert (loaded.images.fit, loaded.interpolation) == ("pad", interpolation)
+
+
+def test_a_folder_from_before_there_was_a_choice_is_bilinear(tmp_path):
+    _, folder = ship(tmp_path / "best")
+    path = folder / "preprocessing.json"
+    said = json.loads(path.read_text())
+    said.pop("interpolation")
+    path.write_text(json.dumps(said))
+    assert load_exported(folder).interpolation == "bilinear"
 
 
 def test_what_is_not_a_number_is_null_in_strict_json(tmp_path):
@@ -237,6 +259,11 @@ MODEL, RECIPE, PREPARED, THRESHOLD = (
         ),
         (PREPARED, lambda p: p.write_text("{}"), "preprocessing.json cannot be used: 'size' is"),
         (PREPARED, lambda p: rewrite(p, decoder=-1), "decoded by version -1 of the rules"),
+        (
+            PREPARED,
+            lambda p: rewrite(p, interpolation="nearest"),
+            "interpolation must be one of bilinear, bicubic, got 'nearest'",
+        ),
         (PREPARED, lambda p: rewrite(p, mean=[0, 0, 0]), "preprocessing.json says mean [0, 0, 0]"),
         (PREPARED, lambda p: rewrite(p, classes=["a"], positive=None), "at least two names"),
         (PREPARED, lambda p: rewrite(p, size=1), "size must be a whole number in [8, 4096], got 1"),

@@ -5,14 +5,18 @@ import pytest
 import torch
 from torch import nn
 
+from xfer.models.assembly import assemble
+from xfer.models.net import Part
 from xfer.optim import (
     add_l1_gradient,
     build_optimizer,
+    clip_gradient,
+    is_penalised,
+    l1_weights,
     parameter_groups,
-    penalised_weights,
-    schedule_factor,
     set_lr,
 )
+from xfer.recipe import Pretrained, Recipe
 
 LR, L1, L2 = 0.05, 0.02, 0.03
 
@@ -28,11 +32,11 @@ def make_net() -> nn.Module:
 
 
 def groups_of(net: nn.Module, *, backbone_factor: float = 1.0) -> list[dict]:
-    trained = {
-        part: [p for p in module.parameters() if p.requires_grad]
-        for part, module in net.named_children()
-    }
-    return parameter_groups(trained, backbone_factor=backbone_factor)
+    named = dict(net.named_parameters())
+    return parameter_groups(
+        Part(part, factor, {n: p for n, p in named.items() if n.startswith(f"{part}.")})
+        for part, factor in (("backbone", backbone_factor), ("head", 1.0))
+    )
 
 
 def loss_of(net: nn.Module) -> torch.Tensor:
@@ -49,24 +53,55 @@ def state_of(net: nn.Module) -> dict[str, torch.Tensor]:
     return {name: p.detach().clone() for name, p in net.named_parameters()}
 
 
-def test_penalties_act_on_kernels_and_matrices_only():
+def identities(parameters) -> list[int]:
+    return [id(parameter) for parameter in parameters]
+
+
+def test_l1_acts_on_kernels_and_matrices_or_on_kernels_alone():
     net = make_net()
-    penalised = penalised_weights(groups_of(net))
-    assert [id(p) for p in penalised] == [id(p) for p in weights_by_hand(net)]
+    kernel, matrix = weights_by_hand(net)
+    assert identities(l1_weights(groups_of(net), on="all")) == identities([kernel, matrix])
+    assert identities(l1_weights(groups_of(net), on="convolutions")) == identities([kernel])
 
 
-def test_every_trained_parameter_is_in_exactly_one_group():
-    net = make_net()
-    net["backbone"][0].weight.requires_grad_(False)  # type: ignore[index]
-    grouped = [id(p) for group in groups_of(net) for p in group["params"]]
-    assert sorted(grouped) == sorted(id(p) for p in net.parameters() if p.requires_grad)
+@pytest.mark.parametrize(
+    ("name", "shape", "expected"),
+    [
+        ("backbone.conv1.weight", (8, 3, 3, 3), True),
+        ("head.outputs.weight", (2, 8), True),
+        ("encoder.layers.encoder_layer_0.self_attention.in_proj_weight", (24, 8), True),
+        ("head.outputs.bias", (2,), False),
+        ("bn1.weight", (8,), False),
+        ("class_token", (1, 1, 8), False),
+        ("encoder.pos_embedding", (1, 50, 8), False),
+        ("features.1.0.attn.relative_position_bias_table", (169, 3), False),
+        ("features.1.0.attn.logit_scale", (3, 1, 1), False),
+        ("features.1.0.layer_scale", (8, 1, 1), False),
+    ],
+)
+def test_penalties_act_on_kernels_and_matrices_only(name, shape, expected):
+    assert is_penalised(name, torch.empty(shape)) is expected
 
 
-def test_a_net_without_trained_backbone_has_groups_of_the_head_only():
-    net = make_net()
-    net["backbone"].requires_grad_(False)  # type: ignore[index]
-    groups = groups_of(net, backbone_factor=0.1)
-    assert [group["lr_factor"] for group in groups] == [1.0, 1.0]
+def test_every_part_of_a_net_is_in_groups_at_its_own_rate_each_parameter_once():
+    model = Pretrained(
+        "squeezenet1_1", unfreeze_depth=2, weights="none", lr_factor=0.1, lr_decay=0.5
+    )
+    net = assemble(Recipe(model=model, lr=LR), classes=2, size=32, channels=3, seed=0)
+    groups = parameter_groups(net.parts())
+    assert [(group["lr_factor"], group["penalised"]) for group in groups] == [
+        (pytest.approx(0.05), True), (pytest.approx(0.05), False),
+        (pytest.approx(0.1), True), (pytest.approx(0.1), False),
+        (1.0, True), (1.0, False),
+    ]  # fmt: skip
+    grouped = identities(p for group in groups for p in group["params"])
+    assert sorted(grouped) == sorted(identities(p for p in net.parameters() if p.requires_grad))
+
+
+def test_no_group_is_empty():
+    weight = nn.Parameter(torch.zeros(2, 2))
+    groups = parameter_groups([Part("stage3", 0.5, {"w.weight": weight}), Part("head", 1.0, {})])
+    assert groups == [{"params": [weight], "lr_factor": 0.5, "penalised": True}]
 
 
 def test_l1_gradient_is_autograds_of_the_documented_penalty():
@@ -75,7 +110,7 @@ def test_l1_gradient_is_autograds_of_the_documented_penalty():
         for net in (ours, theirs):
             weights_by_hand(net)[0][0] = 0.0  # the corner of |w|
     loss_of(ours).backward()
-    add_l1_gradient(penalised_weights(groups_of(ours)), L1)
+    add_l1_gradient(l1_weights(groups_of(ours), on="all"), L1)
     penalty = L1 * sum(w.abs().sum() for w in weights_by_hand(theirs))
     (loss_of(theirs) + penalty).backward()
     for mine, other in zip(ours.parameters(), theirs.parameters(), strict=True):
@@ -146,18 +181,67 @@ def test_the_backbone_learns_at_its_own_rate():
         torch.testing.assert_close(parameter.detach(), before[name] - rate * parameter.grad)
 
 
-@pytest.mark.parametrize("steps", [1, 7, 100])
-def test_cosine_falls_like_torchs_and_would_reach_zero(steps):
-    weight = nn.Parameter(torch.zeros(1))
-    optimizer = torch.optim.SGD([weight], lr=1.0)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=steps)
-    for step in range(steps):
-        expected = optimizer.param_groups[0]["lr"]
-        assert schedule_factor("cosine", step, steps) == pytest.approx(expected, abs=1e-9)
+def gradient_of(net: nn.Module) -> torch.Tensor:
+    return torch.cat([p.grad.flatten() for p in net.parameters()])
+
+
+def test_a_long_gradient_is_shortened_as_a_whole_and_keeps_its_direction():
+    net = make_net()
+    loss_of(net).backward()
+    before = gradient_of(net)
+    assert before.norm() > 0.5
+    clip_gradient(groups_of(net), 0.5)
+    torch.testing.assert_close(gradient_of(net), before * 0.5 / before.norm(), rtol=1e-5, atol=0)
+
+
+def test_a_short_gradient_is_left_as_it_is():
+    net = make_net()
+    loss_of(net).backward()
+    before = gradient_of(net)
+    clip_gradient(groups_of(net), 2 * float(before.norm()))
+    assert torch.equal(gradient_of(net), before)
+
+
+def test_clipping_sees_the_gradient_of_l1_and_not_that_of_l2():
+    net = make_net()
+    before = state_of(net)
+    groups = groups_of(net)
+    optimizer = build_optimizer(groups, name="sgd", lr=LR, l2=L2, momentum=0.0)
+    loss_of(net).backward()
+    add_l1_gradient(l1_weights(groups, on="all"), L1)
+    clip_gradient(groups, 0.01)
+    assert gradient_of(net).norm() == pytest.approx(0.01, rel=1e-4)
+    optimizer.step()
+    for name, parameter in net.named_parameters():
+        pull = 2 * L2 * before[name] if is_penalised(name, parameter) else 0.0
+        expected = before[name] - LR * (parameter.grad + pull)
+        torch.testing.assert_close(parameter.detach(), expected)
+
+
+@pytest.mark.parametrize("name", ["adam", "adamw", "sgd"])
+def test_what_is_frozen_neither_decays_nor_moves_and_its_state_begins_when_it_is_thawed(name):
+    net, late = make_net(), make_net()
+    before = state_of(net)
+    groups = groups_of(net)
+    optimizer = build_optimizer(groups, name=name, lr=LR, l2=L2)
+    net["backbone"].requires_grad_(False)  # type: ignore[index]
+    for _ in range(3):
+        optimizer.zero_grad()
+        loss_of(net).backward()
+        add_l1_gradient(l1_weights(groups, on="all"), L1)
+        clip_gradient(groups, 1.0)
         optimizer.step()
-        schedule.step()
-    assert schedule_factor("cosine", steps, steps) == 0.0
+    backbone = [p for n, p in net.named_parameters() if n.startswith("backbone.")]
+    assert not any(parameter in optimizer.state for parameter in backbone)
+    for key, value in state_of(net).items():
+        assert torch.equal(value, before[key]) == key.startswith("backbone.")
 
-
-def test_a_constant_schedule_changes_nothing():
-    assert {schedule_factor("constant", step, 5) for step in range(5)} == {1.0}
+    net["backbone"].requires_grad_(True)  # type: ignore[index]
+    late.load_state_dict(net.state_dict())
+    fresh = build_optimizer(groups_of(late), name=name, lr=LR, l2=L2)
+    for each, rule in ((net, optimizer), (late, fresh)):
+        rule.zero_grad()
+        loss_of(each).backward()
+        rule.step()
+    for mine, other in zip(backbone, late["backbone"].parameters(), strict=True):  # type: ignore[index]
+        assert torch.equal(mine, other)

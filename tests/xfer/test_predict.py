@@ -23,10 +23,14 @@ RECIPE = Recipe(model=ConvNet(kernels=(4,)), lr=1e-3)
 THRESHOLD = choose_threshold(FixedThreshold(0.5), Objective("mcc"), [0.1, 0.9], [0, 1])
 
 
-def make_run(folder, *, classes=("well", "ill"), threshold=THRESHOLD, path="xrays"):
+def make_run(
+    folder, *, classes=("well", "ill"), threshold=THRESHOLD, path="xrays", fit="squash",
+    interpolation="bilinear",
+):  # fmt: skip
     positive = 1 if len(classes) == 2 else None
     data = SimpleNamespace(
-        images=Images(path, positive="ill" if positive else None, size=16, channels=1),
+        images=Images(path, positive="ill" if positive else None, size=16, channels=1, fit=fit),
+        interpolation=interpolation,
         classes=classes,
         positive=positive,
         labels=np.array([0, 1]),
@@ -74,13 +78,22 @@ def test_files_are_answered_in_the_order_given(run, images, capsys):
     assert [row["name"] for row in rows(capsys)] == given
 
 
-def test_the_probability_is_that_of_the_net_on_the_decoded_image(run, images):
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
+@pytest.mark.parametrize("fit", ["squash", "pad", "crop"])
+def test_the_probability_is_that_of_the_net_on_the_image_decoded_as_in_training(
+    tmp_path, images, fit, interpolation
+):
+    run = make_run(tmp_path, fit=fit, interpolation=interpolation)
     exported = load_exported(run / "best")
-    path = images / "deeper" / "c.jpg"
+    path = images / "noise.png"
+    values = np.random.default_rng(0).integers(0, 256, (40, 24), dtype=np.uint8)
+    Image.fromarray(values).save(path)
     (answer,) = predict(exported, [path], device=torch.device("cpu"))
-    pixels = torch.from_numpy(decode_image(path.read_bytes(), size=16, channels=1))
+    pixels = decode_image(
+        path.read_bytes(), size=16, channels=1, fit=fit, interpolation=interpolation
+    )
     with torch.inference_mode():
-        logits = exported.net(pixels.permute(2, 0, 1)[None])
+        logits = exported.net(torch.from_numpy(pixels)[None].permute(0, 3, 1, 2))
     oracle = torch.softmax(logits.double(), dim=1)[0].tolist()
     assert isinstance(answer, Answer)
     assert list(answer.probabilities.values()) == oracle

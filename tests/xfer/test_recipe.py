@@ -1,6 +1,6 @@
 import json
 from dataclasses import replace
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from hypothesis import given
@@ -8,13 +8,17 @@ from hypothesis import strategies as st
 
 from xfer.errors import RecipeError
 from xfer.recipe import (
+    Activation,
     Augment,
     BestScore,
     ConvNet,
     FixedThreshold,
     Head,
+    HeadFirst,
     Images,
+    Initial,
     Objective,
+    Pool,
     Pretrained,
     Recipe,
     Schedule,
@@ -23,38 +27,115 @@ from xfer.recipe import (
     to_json,
 )
 
+names = st.text(min_size=1, max_size=20)
 widths = st.lists(st.integers(1, 4096), max_size=4).map(tuple)
 shares = st.floats(0, 0.95)
-convnets = st.builds(
-    ConvNet,
-    kernels=st.lists(st.integers(1, 512), min_size=1, max_size=5).map(tuple),
-    kernel_size=st.sampled_from((1, 3, 5, 7)),
-    pool=st.sampled_from(("max", "average")),
-    batch_norm=st.booleans(),
-    dropout=shares,
+kernels = st.lists(st.integers(1, 512), min_size=1, max_size=5).map(tuple)
+
+
+def convnets_of(padding, sides):
+    return kernels.flatmap(
+        lambda widths: st.builds(
+            ConvNet,
+            kernels=st.just(widths),
+            kernel_size=sides,
+            padding=st.just(padding),
+            pool=st.sampled_from(("max", "average")),
+            pool_after=st.none() | st.sets(st.integers(1, len(widths))).map(tuple),
+            batch_norm=st.booleans(),
+            dropout=shares,
+            initial=st.sampled_from(get_args(Initial)),
+        )
+    )
+
+
+def pretrained(**thawed):
+    return st.builds(
+        Pretrained,
+        names,
+        cut_after=st.none() | names,
+        batch_norm=st.sampled_from(("train", "inference")),
+        weights=st.sampled_from(("imagenet", "none")),
+        lr_factor=st.floats(1e-6, 10),
+        lr_decay=st.floats(1e-6, 1),
+        **thawed,
+    )
+
+
+frozen = pretrained()
+thawed = pretrained(unfreeze_depth=st.integers(1, 4)) | pretrained(
+    train=st.lists(names, min_size=1, max_size=3).map(tuple)
 )
-pretrained = st.builds(
-    Pretrained,
-    st.text(min_size=1, max_size=20),
-    unfreeze_depth=st.integers(0, 4),
-    batch_norm=st.sampled_from(("train", "inference")),
-    weights=st.sampled_from(("imagenet", "none")),
-    lr_factor=st.floats(1e-6, 10),
+convnets = convnets_of("same", st.sampled_from((1, 3, 5, 7))) | convnets_of(
+    "valid", st.integers(1, 31)
 )
-recipes = st.builds(
-    Recipe,
-    model=convnets | pretrained,
-    head=st.builds(
-        Head, pool=st.sampled_from(("average", "flatten")), dense=widths, dropout=shares
-    ),
-    lr=st.floats(1e-9, 10),
+heads = widths.flatmap(
+    lambda dense: st.builds(
+        Head,
+        pool=st.sampled_from(get_args(Pool)),
+        dense=st.just(dense),
+        activation=st.sampled_from(get_args(Activation)),
+        dropout=shares | st.tuples(*[shares] * (len(dense) + 1)),
+    )
+)
+
+
+def schedules_of(name, warmup_epochs):
+    return st.builds(
+        Schedule,
+        name,
+        factor=st.floats(1e-9, 1),
+        every=st.integers(1, 10**9),
+        per=st.sampled_from(("epoch", "step")),
+        patience=st.integers(1, 10_000),
+        warmup_epochs=warmup_epochs,
+    )
+
+
+schedules = schedules_of(
+    st.sampled_from(("constant", "cosine", "step", "exponential", "on_plateau")),
+    st.floats(0, 10_000) | st.integers(0, 10_000),
+) | schedules_of(st.just("one_cycle"), st.just(0.0))
+
+
+def recipes_of(**fields):
+    return st.builds(
+        Recipe,
+        head=heads,
+        lr=st.floats(1e-9, 10),
+        schedule=schedules,
+        batch_size=st.integers(1, 4096),
+        early_stopping=st.none() | st.integers(1, 100),
+        label_smoothing=st.floats(0, 0.9),
+        clip_norm=st.none() | st.floats(1e-6, 1e6),
+        l1=st.floats(0, 10),
+        l1_on=st.sampled_from(("all", "convolutions")),
+        l2=st.floats(0, 10),
+        **fields,
+    )
+
+
+recipes = recipes_of(
+    model=convnets | frozen | thawed,
     optimizer=st.sampled_from(("adam", "adamw", "sgd")),
-    schedule=st.builds(Schedule, st.sampled_from(("constant", "cosine"))),
-    batch_size=st.integers(1, 4096),
+    momentum=st.floats(0, 0.9999),
     epochs=st.none() | st.integers(1, 100),
-    early_stopping=st.none() | st.integers(1, 100),
-    l1=st.floats(0, 10),
-    l2=st.floats(0, 10),
+) | recipes_of(
+    model=thawed,
+    optimizer=st.just("sgd"),
+    nesterov=st.booleans(),
+    head_first=st.builds(HeadFirst, epochs=st.integers(1, 50), lr=st.floats(1e-9, 10)),
+    epochs=st.none() | st.integers(51, 100),
+)
+images = st.builds(
+    Images,
+    names,
+    positive=st.none() | names,
+    size=st.integers(8, 4096),
+    fit=st.sampled_from(("squash", "pad", "crop")),
+    channels=st.sampled_from((1, 3)),
+    patient=st.none() | st.just(r"(person\d+)_"),
+    demo=st.booleans(),
 )
 objectives = st.builds(
     Objective,
@@ -66,34 +147,33 @@ objectives = st.builds(
 )
 
 
-@given(recipes | objectives)
+@given(recipes | objectives | images)
 def test_json_loses_nothing(value: Any) -> None:
     assert from_json(json.loads(json.dumps(to_json(value), allow_nan=False))) == value
+
+
+NET = ConvNet(kernels=(8,))
+THAWED = Pretrained("resnet18", unfreeze_depth=1)
 
 
 @pytest.mark.parametrize(
     ("make", "said"),
     [
         (lambda: ConvNet(kernels=()), "at least 1"),
-        (lambda: ConvNet(kernels=(8,), kernel_size=4), "must be odd, got 4"),
+        (lambda: ConvNet(kernels=(8,), kernel_size=4), "must be odd, got 4; padding='valid' takes"),
         (lambda: ConvNet(kernels=(8,), pool_after=(2,)), "names convolutions [2], there are 1"),
         (lambda: ConvNet(kernels=(True,)), "(True,)"),
-        (
-            lambda: Pretrained("resnet18", unfreeze_depth=5),
-            "must be a whole number in [0, 4], got 5",
-        ),
+        (lambda: Pretrained("x", unfreeze_depth=5), "must be a whole number in [0, 4], got 5"),
         (lambda: Head(dropout=1.0), "must be a number in [0, 0.95], got 1.0"),
-        (lambda: Recipe(model=ConvNet(kernels=(8,)), lr=float("nan")), "Recipe.lr"),
+        (lambda: Recipe(model=NET, lr=float("nan")), "Recipe.lr"),
         (lambda: Recipe(model="resnet18", lr=1e-3), "must be a ConvNet or Pretrained"),  # type: ignore[arg-type]
-        (
-            lambda: Recipe(model=ConvNet(kernels=(8,)), lr=1e-3, nesterov=True),
-            "nesterov needs optimizer='sgd'",
-        ),
+        (lambda: Recipe(model=NET, lr=1e-3, nesterov=True), "nesterov needs optimizer='sgd'"),
         (lambda: Images("x", size=4), "Images.size must be a whole number in [8, 4096], got 4"),
         (lambda: Images("x", patient="("), "is not a regular expression"),
         (lambda: Images("x", patient="(a)(b)"), "at most one group, got 2"),
         (lambda: Objective("recal"), "must be one of"),  # type: ignore[arg-type]
         (lambda: Objective("mcc", threshold=0.5), "must be one of TargetRecall"),  # type: ignore[arg-type]
+        (lambda: Images("x", fit="stretch"), "Images.fit must be one of ('squash', 'pad', 'crop')"),
         (lambda: TargetRecall(1.0), "0.9999"),
         (lambda: FixedThreshold(2), "must be a number in [0, 1], got 2"),
     ],
@@ -104,20 +184,75 @@ def test_a_wrong_value_is_told_with_what_is_allowed(make: Any, said: str) -> Non
     assert said in str(caught.value)
 
 
+WRONG = {
+    "padding": (lambda v: ConvNet(kernels=(8,), padding=v), "full", "one of ('same', 'valid')"),
+    "initial": (lambda v: ConvNet(kernels=(8,), initial=v), "he", "one of ('he_uniform', 'he_no"),
+    "train": (lambda v: Pretrained("x", train=v), (), "None or a tuple of at least one name"),
+    "train as text": (lambda v: Pretrained("x", train=v), "layer4", "None or a tuple of at least"),
+    "train, nameless": (lambda v: Pretrained("x", train=v), ("a", ""), "None or a tuple of at le"),
+    "unfreeze_depth": (
+        lambda v: Pretrained("x", train=("a",), unfreeze_depth=v),
+        2,
+        "train names what is trained, so unfreeze_depth must stay 0",
+    ),
+    "cut_after": (lambda v: Pretrained("x", cut_after=v), "", "must be None or a name"),
+    "lr_decay": (lambda v: Pretrained("x", lr_decay=v), 1.1, "a number in [1e-06, 1]"),
+    "pool": (lambda v: Head(pool=v), "mean", "one of ('average', 'max', 'both', 'flatten', 'pos"),
+    "dropout, too few": (
+        lambda v: Head(dense=(8, 4), dropout=v),
+        (0.1, 0.2),
+        "a number or 3 of them (before each dense layer, and before the outputs)",
+    ),
+    "dropout, one wrong": (lambda v: Head(dropout=(v,)), 0.99, "dropout[0] must be a number in"),
+    "name": (Schedule, "linear", "one of ('constant', 'cosine', 'step', 'exponentia"),
+    "factor": (lambda v: Schedule("step", factor=v), 0, "a number in [1e-09, 1]"),
+    "every": (lambda v: Schedule("step", every=v), 0.5, "a whole number in [1, 1e+09]"),
+    "per": (lambda v: Schedule("step", per=v), "batch", "one of ('epoch', 'step')"),
+    "patience": (lambda v: Schedule("on_plateau", patience=v), 0, "a whole number in [1, 10000]"),
+    "warmup_epochs": (lambda v: Schedule(warmup_epochs=v), -1, "a number in [0, 10000]"),
+    "warmup twice": (lambda v: Schedule("one_cycle", warmup_epochs=v), 2, "stay 0 with one_cycle"),
+    "epochs of the head": (lambda v: HeadFirst(epochs=v, lr=1), 0, "a whole number in [1, 10000]"),
+    "lr of the head": (lambda v: HeadFirst(epochs=1, lr=v), 11, "a number in [1e-09, 10]"),
+    "head_first": (lambda v: Recipe(model=THAWED, lr=1, head_first=v), 3, "a HeadFirst or None"),
+    "epochs": (
+        lambda v: Recipe(model=THAWED, lr=1, head_first=HeadFirst(epochs=5, lr=1), epochs=v),
+        5,
+        "epochs must be more than the 5 of head_first, which count among them",
+    ),
+    "label_smoothing": (lambda v: Recipe(model=NET, lr=1, label_smoothing=v), 0.95, "in [0, 0.9]"),
+    "clip_norm": (lambda v: Recipe(model=NET, lr=1, clip_norm=v), 0, "a number in [1e-06, 1e+06]"),
+    "l1_on": (lambda v: Recipe(model=NET, lr=1, l1_on=v), "head", "one of ('all', 'convolutions')"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("make", "value", "said"), WRONG.values(), ids=WRONG)
+def test_a_wrong_value_is_told_with_itself_and_what_is_allowed(
+    make: Any, value: Any, said: str
+) -> None:
+    with pytest.raises(RecipeError) as caught:
+        make(value)
+    assert said in str(caught.value)
+    assert f"got {value!r}" in str(caught.value)
+
+
+@pytest.mark.parametrize("model", [NET, Pretrained("resnet18")])
+def test_two_phases_are_refused_where_the_second_would_thaw_nothing(model: Any) -> None:
+    with pytest.raises(RecipeError, match="head_first needs a Pretrained model with an unfreeze"):
+        Recipe(model=model, lr=1e-3, head_first=HeadFirst(epochs=1, lr=1e-3))
+
+
+def test_one_dropout_is_that_of_every_place_and_several_are_each_ones() -> None:
+    assert Head(dense=(8, 4), dropout=0.2).dropouts == (0.2, 0.2, 0.2)
+    assert Head(dropout=0.2).dropouts == (0.2,)
+    assert Head(dense=(8, 4), dropout=(0.1, 0.0, 0.3)).dropouts == (0.1, 0.0, 0.3)
+
+
 @pytest.mark.parametrize(
     ("make", "name"),
     [
         (lambda: Objective("cost"), "cost"),  # type: ignore[arg-type]
-        (lambda: Head(pool="positional"), "positional"),  # type: ignore[arg-type]
-        (lambda: Schedule("one_cycle"), "one_cycle"),  # type: ignore[arg-type]
         (lambda: Augment("fresh"), "fresh"),
-        (lambda: Images("x", fit="pad"), "pad"),
-        (lambda: Pretrained("resnet18", train=("layer4",)), "train"),
-        (lambda: Pretrained("resnet18", cut_after="layer3"), "cut_after"),
-        (
-            lambda: Recipe(model=ConvNet(kernels=(8,)), lr=1e-3, balance="focal"),
-            "focal",
-        ),
+        (lambda: Recipe(model=NET, lr=1e-3, balance="focal"), "focal"),
     ],
 )
 def test_what_has_no_code_yet_is_refused_by_name(make: Any, name: str) -> None:
@@ -129,14 +264,18 @@ def test_what_has_no_code_yet_is_refused_by_name(make: Any, name: str) -> None:
 
 def test_all_problems_of_a_value_are_told_at_once() -> None:
     with pytest.raises(RecipeError) as caught:
-        Recipe(model=ConvNet(kernels=(8,)), lr=-1.0, batch_size=0, l1=-1)
+        Recipe(model=NET, lr=-1.0, batch_size=0, l1=-1)
     assert str(caught.value).count("must be") == 3
 
 
 def test_lists_are_taken_for_tuples() -> None:
-    net = ConvNet(kernels=[8, 16])  # type: ignore[arg-type]
-    assert net == ConvNet(kernels=(8, 16))
-    assert len({net, ConvNet(kernels=(8, 16))}) == 1
+    for typed, meant in [
+        (ConvNet(kernels=[8, 16], pool_after=[2]), ConvNet(kernels=(8, 16), pool_after=(2,))),  # type: ignore[arg-type]
+        (Pretrained("x", train=["a", "b"]), Pretrained("x", train=("a", "b"))),  # type: ignore[arg-type]
+        (Head(dense=[8], dropout=[0.1, 0.2]), Head(dense=(8,), dropout=(0.1, 0.2))),  # type: ignore[arg-type]
+    ]:
+        assert typed == meant
+        assert len({typed, meant}) == 1
 
 
 @pytest.mark.parametrize(
@@ -156,4 +295,4 @@ def test_broken_json_is_refused(broken: dict[str, Any]) -> None:
 
 def test_replacing_a_field_checks_again() -> None:
     with pytest.raises(RecipeError):
-        replace(Recipe(model=ConvNet(kernels=(8,)), lr=1e-3), batch_size=0)
+        replace(Recipe(model=NET, lr=1e-3), batch_size=0)

@@ -2,50 +2,19 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from itertools import pairwise
 
 import numpy as np
 import pytest
 import torch
-from tiny_data import OBJECTIVE, tiny_data, tiny_recipe
+from tiny_data import CPU, OBJECTIVE, run, tiny_data, tiny_recipe, without_seconds
 
 from xfer.checkpoint import read_best, restore_best
-from xfer.errors import DataError, ModelFileError, NotFinite, RecipeError, StoreError
+from xfer.errors import DataError, NotFinite, RecipeError
 from xfer.evaluate.metrics import METRICS
 from xfer.models.assembly import assemble
-from xfer.recipe import ConvNet, Head, Objective, Pretrained, Recipe, Schedule
+from xfer.recipe import ConvNet, Head, Objective, Pretrained, Recipe
 from xfer.steps import Training, batches, predict_logits
 from xfer.train import EpochResult, fit
-
-CPU = torch.device("cpu")
-
-# Everything that could differ after an interruption: dropout, norms' statistics, momentum,
-# the schedule's place, the count towards early stopping.
-RESNET_HEADS = Head(dense=(8,), dropout=0.3)
-RESUMED = {
-    "convnet, adam, cosine": tiny_recipe(schedule=Schedule("cosine"), l1=1e-4, l2=1e-3, epochs=4),
-    "sgd with nesterov, early stopping": tiny_recipe(
-        optimizer="sgd", nesterov=True, momentum=0.9, lr=0.05, early_stopping=1, epochs=6
-    ),
-    "adamw, flattened": tiny_recipe(optimizer="adamw", l2=0.1, head=Head(pool="flatten")),
-    "resnet18, stage 4, norms train": Recipe(
-        model=Pretrained(
-            "resnet18", unfreeze_depth=1, weights="none", batch_norm="train", lr_factor=0.1
-        ),
-        head=RESNET_HEADS,
-        lr=1e-2,
-        batch_size=8,
-        epochs=2,
-    ),
-}
-
-
-def run(recipe, data, *, seed=0, checkpoint=None, objective=OBJECTIVE):
-    return list(fit(recipe, data, objective, seed=seed, checkpoint=checkpoint, device=CPU))
-
-
-def without_seconds(results):
-    return [{**result.to_dict(), "seconds": None} for result in results]
 
 
 def trained_net(recipe, data, epochs=2):
@@ -55,7 +24,7 @@ def trained_net(recipe, data, epochs=2):
     before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
     training = Training(recipe, net, data, epochs=epochs, device=CPU)
     for epoch in range(1, epochs + 1):
-        training.epoch(epoch, np.random.default_rng(epoch))
+        training.epoch(epoch, np.random.default_rng(epoch), losses=[])
     return before, net.state_dict()
 
 
@@ -233,101 +202,3 @@ def test_early_stopping_waits_as_long_as_it_was_told_and_keeps_the_best_weights(
     logits = predict_logits(restore_best(tmp_path), data.pixels, data.splits["val"], device=CPU)
     np.testing.assert_array_equal(torch.softmax(logits, 1).numpy(), kept.probabilities)
     np.testing.assert_array_equal(kept.labels, data.labels[data.splits["val"]])
-
-
-@pytest.mark.parametrize("name", RESUMED)
-def test_resumed_after_any_epoch_equals_uninterrupted(tmp_path, name):
-    recipe = RESUMED[name]
-    data = tiny_data(size=32 if name.startswith("resnet") else 16)
-    expected = without_seconds(run(recipe, data, checkpoint=tmp_path / "whole"))
-    for epoch in range(1, len(expected) + 1):
-        folder = tmp_path / str(epoch)
-        interrupted = fit(recipe, data, OBJECTIVE, seed=0, checkpoint=folder, device=CPU)
-        first = [next(interrupted) for _ in range(epoch)]
-        interrupted.close()
-        resumed = run(recipe, data, checkpoint=folder)
-        assert resumed[:epoch] == first  # bit by bit, the seconds too
-        assert without_seconds(resumed) == expected
-        same_weights(restore_best(folder), restore_best(tmp_path / "whole"))
-
-
-def same_weights(one, other):
-    for mine, theirs in zip(one.state_dict().values(), other.state_dict().values(), strict=True):
-        assert torch.equal(mine, theirs)
-
-
-def test_resumed_every_single_epoch_equals_uninterrupted(tmp_path):
-    recipe, data = RESUMED["convnet, adam, cosine"], tiny_data()
-    for epoch in range(1, 5):
-        steps = fit(recipe, data, OBJECTIVE, seed=0, checkpoint=tmp_path, device=CPU)
-        results = [next(steps) for _ in range(epoch)]
-        steps.close()
-    assert without_seconds(results) == without_seconds(run(recipe, data))
-
-
-def test_a_finished_checkpoint_is_only_told_again(tmp_path):
-    recipe = tiny_recipe(epochs=2)
-    once = run(recipe, tiny_data(), checkpoint=tmp_path)
-    files = {path: path.stat().st_mtime_ns for path in tmp_path.glob("*.safetensors")}
-    assert run(recipe, tiny_data(), checkpoint=tmp_path) == once
-    assert {path: path.stat().st_mtime_ns for path in files} == files
-
-
-@pytest.mark.parametrize(
-    ("changed", "message"),
-    [
-        ({"recipe": tiny_recipe(lr=2e-2)}, "recipe was .*'lr': 0.01.* is .*'lr': 0.02"),
-        ({"seed": 1}, "seed was 0, is 1"),
-        ({"data": replace(tiny_data(), digest="other")}, "data was 'digest of tiny data', is 'oth"),
-        ({"objective": Objective("auroc")}, "objective was"),
-    ],
-    ids=["recipe", "seed", "data", "objective"],
-)
-def test_a_checkpoint_of_another_run_is_refused(tmp_path, changed, message):
-    run(tiny_recipe(), tiny_data(), checkpoint=tmp_path)
-    other = {"recipe": tiny_recipe(), "data": tiny_data(), "seed": 0, **changed}
-    with pytest.raises(ModelFileError, match=f"belongs to another run: .*{message}"):
-        run(**other, checkpoint=tmp_path)
-
-
-def test_a_folder_that_cannot_be_written_is_told(tmp_path):
-    (tmp_path / "file").write_text("in the way")
-    with pytest.raises(StoreError, match=r"cannot write to folder .*file"):
-        run(tiny_recipe(), tiny_data(), checkpoint=tmp_path / "file")
-
-
-def test_learning_rates_of_an_epoch_follow_the_schedule_step_by_step():
-    data = tiny_data(train=12)
-    recipe = tiny_recipe(schedule=Schedule("cosine"), batch_size=4, lr=0.5)
-    net = assemble(recipe, classes=2, size=16, channels=1, seed=0)
-    training = Training(recipe, net, data, epochs=2, device=CPU)
-    rates = []
-    training.optimizer.register_step_post_hook(
-        lambda optimizer, *_: rates.append(optimizer.param_groups[0]["lr"])
-    )
-    for epoch in (1, 2):
-        training.epoch(epoch, np.random.default_rng(0))
-    assert rates[0] == 0.5
-    assert rates[3] == pytest.approx(0.25)  # half of the six steps
-    assert all(later < earlier for earlier, later in pairwise(rates))
-
-
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device, there is none")
-@pytest.mark.parametrize("name", RESUMED)
-def test_a_gpu_trains_as_the_cpu_does_and_goes_on_from_its_checkpoint(tmp_path, name):
-    recipe, data = RESUMED[name], tiny_data(size=32)
-    recipe = replace(recipe, head=Head(), model=replace(recipe.model, **no_dropout(recipe.model)))
-    on_cpu = run(recipe, data)
-    whole = list(fit(recipe, data, OBJECTIVE, seed=0, checkpoint=tmp_path / "a", device="cuda"))
-    assert whole[0].train["loss"] == pytest.approx(on_cpu[0].train["loss"], rel=0.02)
-    interrupted = fit(recipe, data, OBJECTIVE, seed=0, checkpoint=tmp_path / "b", device="cuda")
-    next(interrupted)
-    interrupted.close()
-    resumed = list(fit(recipe, data, OBJECTIVE, seed=0, checkpoint=tmp_path / "b", device="cuda"))
-    assert [r.train["loss"] for r in resumed] == pytest.approx(
-        [r.train["loss"] for r in whole], rel=1e-4
-    )
-
-
-def no_dropout(model):
-    return {"dropout": 0.0} if isinstance(model, ConvNet) else {}  # devices draw it differently

@@ -7,11 +7,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 from tiny_data import tiny_recipe
 
 from xfer.exported import load_exported
-from xfer.recipe import ConvNet, Head, Objective, TargetRecall, to_json
+from xfer.recipe import ConvNet, Head, Objective, Pretrained, TargetRecall, to_json
+from xfer.store import Store
 from xfer.train_command import main
 
 ROOT = Path(__file__).parents[2]
@@ -68,7 +71,28 @@ def test_several_classes_need_no_threshold(given, capsys):
     assert load_exported(Path(given["--out"]) / "best").threshold is None
 
 
+def test_images_are_resized_as_those_that_the_backbones_weights_have_seen(given, tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    for kind in ("ill", "well"):
+        (tmp_path / "data" / kind).mkdir(parents=True)
+        for number in range(12):
+            pixels = rng.integers(0, 256, (40, 40), dtype=np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "data" / kind / f"{number}.png")
+    model = Pretrained("efficientnet_b0", weights="none")
+    recipe = tiny_recipe(model=model, head=Head(), epochs=1)
+    Path(given["--recipe"]).write_text(json.dumps(to_json(recipe)))
+    given |= {"--data": str(tmp_path / "data"), "--positive": "ill", "--size": "32"}
+    assert main(flat(given)) == 0, capsys.readouterr().err
+    assert load_exported(Path(given["--out"]) / "best").interpolation == "bicubic"
+    [decoded] = Store(tmp_path / "cache").entries()
+    assert decoded.says["interpolation"] == "bicubic"
+
+
 WRONG = {
+    "a backbone that there is not": (
+        {"--recipe": "UNKNOWN"},
+        "'resnet-18' is not a backbone; did you mean 'resnet18'?",
+    ),
     "no such recipe": ({"--recipe": "missing.json"}, "cannot read missing.json: No such file"),
     "no recipe in it": ({"--recipe": "OBJECTIVE"}, 'must hold a Recipe, {"kind": "Recipe", ...}'),
     "no JSON": ({"--recipe": __file__}, "is no JSON"),
@@ -86,6 +110,8 @@ def test_what_is_wrong_is_told_in_a_message_and_exit_2(given, capsys, tmp_path, 
     recipe = json.loads(Path(given["--recipe"]).read_text())
     (tmp_path / "MISSPELT").write_text(json.dumps({**recipe, "leraning_rate": 1}))
     (tmp_path / "ENDLESS").write_text(json.dumps({**recipe, "epochs": None}))
+    unknown = {"kind": "Pretrained", "name": "resnet-18"}
+    (tmp_path / "UNKNOWN").write_text(json.dumps({**recipe, "model": unknown}))
     (tmp_path / "OBJECTIVE").write_text(Path(given["--objective"]).read_text())
     made = {k: str(tmp_path / v) if v.isupper() else v for k, v in changes.items()}
     assert main(flat({**given, **made})) == 2

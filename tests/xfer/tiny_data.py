@@ -1,19 +1,26 @@
-"""Images small enough to train on in a test: `pixels[rows]` and all else that `fit` reads."""
+"""Images small enough to train on in a test, recipes for them, and short ways to train."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from xfer.recipe import ConvNet, Head, Objective, Recipe
+from xfer.train import EpochResult, fit
 
+CPU = torch.device("cpu")
 OBJECTIVE = Objective("recall_weighted", recall_weight=0.75)
 
 
 @dataclass(frozen=True)
 class TinyData:
+    """`pixels[rows]` and all else that `fit` reads."""
+
     pixels: np.ndarray
     labels: np.ndarray
     splits: dict[str, np.ndarray]
@@ -45,3 +52,18 @@ def tiny_recipe(**changes: Any) -> Recipe:
     model = ConvNet(kernels=(4, 8), batch_norm=True, dropout=0.1)
     recipe = Recipe(model=model, head=Head(dropout=0.2), lr=1e-2, batch_size=8, epochs=3)
     return replace(recipe, **changes)
+
+
+def run(
+    recipe: Recipe,
+    data: TinyData,
+    *,
+    seed: int = 0,
+    checkpoint: Path | None = None,
+    objective: Objective = OBJECTIVE,
+) -> list[EpochResult]:
+    return list(fit(recipe, data, objective, seed=seed, checkpoint=checkpoint, device=CPU))
+
+
+def without_seconds(results: Iterable[EpochResult]) -> list[dict[str, Any]]:
+    return [{**result.to_dict(), "seconds": None} for result in results]

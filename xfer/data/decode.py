@@ -11,7 +11,8 @@ The same function prepares images for training and for prediction. Rules, in ord
 * 16-bit values are divided by 257, so that 0..65535 becomes 0..255 and nothing is clipped; so are
   32-bit integers, which have to lie in that range. Floats in [0, 1] are multiplied by 255, in
   [0, 255] taken as they are, in [0, 65535] divided by 257; others are refused.
-* Resized with Pillow's antialiased bilinear filter; deep images are rounded after that.
+* Made square by `xfer.data.square`. Deep images are rounded after that, and what a bicubic filter
+  overshoots is clipped.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from typing import Literal
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from xfer.data.square import FILTERS, FITS, to_square
 from xfer.errors import DataError
 
 Kind = Literal["unreadable", "not_image", "oversized"]
@@ -116,7 +118,12 @@ def looks_like_image(path: Path) -> bool:
 
 
 def decode_image(
-    raw: bytes | np.ndarray, *, size: int, fit: str = "squash", channels: int = 3
+    raw: bytes | np.ndarray,
+    *,
+    size: int,
+    fit: str = "squash",
+    channels: int = 3,
+    interpolation: str = "bilinear",
 ) -> np.ndarray:
     """One image as the models see it.
 
@@ -124,22 +131,30 @@ def decode_image(
         raw: a file's bytes, or an array (h, w), (h, w, 1), (h, w, 3) or (h, w, 4) of uint8, uint16
             or floats.
         size: side of the result, in pixels.
-        fit: `squash` scales both sides to `size`.
+        fit: how another shape becomes square: `squash`, `pad` or `crop`.
         channels: 1 for gray, 3 for colour (gray images three times).
+        interpolation: `bilinear` or `bicubic`.
 
     Returns:
         uint8 (size, size, channels), contiguous.
 
     Raises:
         DecodeError: whatever is wrong with the image; nothing else is raised because of one.
-        ValueError: `fit` or `channels` is not one of the above.
+        ValueError: `fit`, `channels` or `interpolation` is not one of the above.
     """
-    if fit != "squash" or channels not in (1, 3):
-        raise ValueError(f"fit must be 'squash' and channels 1 or 3, got {fit!r} and {channels!r}")
+    if fit not in FITS:
+        raise ValueError(f"fit must be one of {', '.join(FITS)}, got {fit!r}")
+    if channels not in (1, 3):
+        raise ValueError(f"channels must be 1 or 3, got {channels!r}")
+    if interpolation not in FILTERS:
+        known = ", ".join(FILTERS)
+        raise ValueError(f"interpolation must be one of {known}, got {interpolation!r}")
     limit = max_pixels()
     try:
         image = _from_array(raw, limit) if isinstance(raw, np.ndarray) else _from_bytes(raw, limit)
-        return _to_pixels(image, size, channels)
+        image = _to_plain(image, channels)
+        square = to_square(image, size=size, fit=fit, interpolation=interpolation)
+        return _to_pixels(square, channels)
     except DecodeError:
         raise
     except UnidentifiedImageError:
@@ -215,11 +230,12 @@ def _to_range(values: np.ndarray) -> np.ndarray:
     return values.astype(np.float32) * np.float32(scale)
 
 
-def _to_pixels(image: Image.Image, size: int, channels: int) -> np.ndarray:
+def _to_plain(image: Image.Image, channels: int) -> Image.Image:
+    """The image in mode L, RGB, or F in [0, 255]."""
     if image.mode.startswith("I") or image.mode == "F":  # I, I;16, I;16B, ...
         deep = image if image.mode == "F" else image.convert("I")
-        image = Image.fromarray(_to_range(np.asarray(deep)))
-    elif image.has_transparency_data:
+        return Image.fromarray(_to_range(np.asarray(deep)))
+    if image.has_transparency_data:
         image = image.convert("RGBA")
         black = Image.new("RGBA", image.size, (0, 0, 0, 255))
         image = Image.alpha_composite(black, image).convert("RGB")
@@ -229,7 +245,11 @@ def _to_pixels(image: Image.Image, size: int, channels: int) -> np.ndarray:
         image = image.convert("RGB")
     if channels == 1 and image.mode == "RGB":
         image = image.convert("L")
-    pixels = np.asarray(image.resize((size, size), Image.Resampling.BILINEAR))
+    return image
+
+
+def _to_pixels(square: Image.Image, channels: int) -> np.ndarray:
+    pixels = np.asarray(square)
     if pixels.dtype != np.uint8:
         pixels = np.rint(pixels).clip(0, 255).astype(np.uint8)
     if pixels.ndim == 2:

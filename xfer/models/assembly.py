@@ -10,13 +10,14 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from xfer.errors import RecipeError
-from xfer.models.backbone import build_backbone, fill, random_state
+from xfer.models.backbone import fill, random_state
 from xfer.models.convnet import build_convnet
-from xfer.models.heads import build_head, build_pool, pooled_values
+from xfer.models.cut import build_cut_backbone
+from xfer.models.heads import build_head, build_pool, pooled_shape
 from xfer.models.initial import initialise
 from xfer.models.limits import problems
 from xfer.models.net import Block, Net, Normalise
-from xfer.models.table import TABLE
+from xfer.models.thaw import lr_factors, thaw
 from xfer.models.weights import preprocessing, read_weights
 from xfer.recipe import ConvNet, Pretrained, Recipe
 
@@ -34,7 +35,8 @@ def assemble(
 ) -> Net:
     """Builds the net, on the CPU, in training mode.
 
-    The same arguments give the same values on every machine; no global generator is moved.
+    The same arguments give the same values on every machine (to the last digit or two where
+    `ConvNet.initial` is a normal or orthogonal); no global generator is moved.
 
     Args:
         recipe: says what to build.
@@ -51,14 +53,15 @@ def assemble(
     """
     model = recipe.model
     with torch.device("meta"):  # no value is drawn twice, no memory taken before it is filled
-        net = _skeleton(recipe, classes=classes, size=size, channels=channels)
+        net = skeleton(recipe, classes=classes, size=size, channels=channels)
     net.normalise = _normalise(model, channels)
     generator = torch.Generator().manual_seed(seed)
+    initial = model.initial if isinstance(model, ConvNet) else "he_uniform"
     net.head.to_empty(device="cpu")
-    initialise(net.head, generator)
+    initialise(net.head, generator, initial=initial, outputs=True)
     if isinstance(model, ConvNet):
         net.backbone.to_empty(device="cpu")
-        initialise(net.backbone, generator)
+        initialise(net.backbone, generator, initial=initial, outputs=False)
     elif load_weights and model.weights == "imagenet":
         fill(net.backbone, read_weights(model.name))
     else:
@@ -66,50 +69,81 @@ def assemble(
     return net
 
 
-def _skeleton(recipe: Recipe, *, classes: int, size: int, channels: int) -> Net:
-    """The net on the device of the context, frozen as the recipe says."""
+def skeleton(recipe: Recipe, *, classes: int, size: int, channels: int) -> Net:
+    """The net on the device of the context, frozen as the recipe says, its values left to chance.
+
+    Raises:
+        RecipeError: it cannot be built; all reasons in one message.
+    """
     found = problems(recipe, size=size, channels=channels)
     if found:
         raise RecipeError("; ".join(found))
-    model = recipe.model
-    backbone, blocks = _backbone(model, channels)
+    model, head = recipe.model, recipe.head
+    built = _backbone(model, size=size, channels=channels)
     if isinstance(model, Pretrained):
-        backbone.requires_grad_(False)
-        stages = TABLE[model.name].stages
-        trained = {name for stage in stages[4 - model.unfreeze_depth :] for name in stage}
-        for block in blocks:
-            block.module.requires_grad_(block.name in trained)
-    head = recipe.head
+        thaw(model, built.module, built.blocks)
     shape = _costs(_key(model), size, channels)[-1].shape
     return Net(
         normalise=_normalise(model, channels),
-        backbone=backbone,
-        blocks=blocks,
-        pool=build_pool(head.pool),
+        backbone=built.module,
+        blocks=built.blocks,
+        pool=build_pool(head.pool, tokens=built.tokens),
         head=build_head(
-            pooled_values(head.pool, shape),
+            pooled_shape(head.pool, shape, tokens=built.tokens),
             classes,
             dense=head.dense,
             activation=head.activation,
-            dropout=head.dropout,
+            dropouts=head.dropouts,
         ),
         norms_train=isinstance(model, ConvNet) or model.batch_norm == "train",
+        lr_factors=lr_factors(model, built.blocks) if isinstance(model, Pretrained) else None,
     )
 
 
-def _backbone(model: ConvNet | Pretrained, channels: int) -> tuple[nn.Module, tuple[Block, ...]]:
+def name_problems(recipe: Recipe, *, size: int) -> list[str]:
+    """What is wrong with the modules and nodes that a recipe names; empty: nothing.
+
+    Args:
+        recipe: `xfer.models.limits.problems` finds nothing wrong with it.
+        size: side of the images, in pixels.
+    """
+    model = recipe.model
+    if isinstance(model, ConvNet):
+        return []
+    try:
+        with torch.device("meta"):
+            built = _backbone(model, size=size, channels=3)
+            build_pool(recipe.head.pool, tokens=built.tokens)
+        thaw(model, built.module, built.blocks)
+    except RecipeError as error:
+        return [str(error)]
+    return []
+
+
+@dataclass(frozen=True, eq=False)
+class _Backbone:
+    module: nn.Module
+    """Owns the blocks."""
+    blocks: tuple[Block, ...]
+    tokens: int
+    """Class tokens that the output begins with; 0 for a map."""
+
+
+def _backbone(model: ConvNet | Pretrained, *, size: int, channels: int) -> _Backbone:
     if isinstance(model, Pretrained):
-        return build_backbone(model.name)
+        return _Backbone(*build_cut_backbone(model.name, size=size, cut_after=model.cut_after))
     layers = build_convnet(
         channels,
         kernels=model.kernels,
         kernel_size=model.kernel_size,
+        padding=model.padding,
         pool=model.pool,
         pool_after=model.pool_after,
         batch_norm=model.batch_norm,
         dropout=model.dropout,
     )
-    return layers, tuple(Block(name=name, module=m) for name, m in layers.named_children())
+    blocks = tuple(Block(name=name, module=m) for name, m in layers.named_children())
+    return _Backbone(layers, blocks, 0)
 
 
 def _normalise(model: ConvNet | Pretrained, channels: int) -> Normalise:
@@ -133,8 +167,10 @@ class Described:
     trainable: int
     """Those that are trained."""
     features: Shape
-    """What the prefix makes of one image, without the batch: (channels, height, width), or
-    (values,) where all of the backbone is frozen. The image itself where nothing is."""
+    """What the prefix makes of one image, without the batch. Where all of the backbone is frozen,
+    what the head takes: (values,), or (channels, height, width) before a positional one. Else the
+    last frozen block's output: of most, (channels, height, width). The image itself where nothing
+    is frozen."""
     prefix_madds: int
     """Multiply-adds of the frozen prefix's forward pass per image. Convolutions and matrix
     products only, as published counts have it."""
@@ -149,48 +185,71 @@ def describe(recipe: Recipe, *, classes: int, size: int, channels: int) -> Descr
         RecipeError: it cannot be built; all reasons in one message.
     """
     with torch.device("meta"):
-        net = _skeleton(recipe, classes=classes, size=size, channels=channels)
+        net = skeleton(recipe, classes=classes, size=size, channels=channels)
     costs = _costs(_key(recipe.model), size, channels)
     cut = net.prefix_blocks
+    with torch.device("meta"), torch.no_grad(), FlopCounterMode(display=False) as counter:
+        pooled = net.pool(torch.empty(1, *costs[-1].shape))
+        net.head.eval()(pooled)
     if cut == len(costs):
-        features: Shape = (pooled_values(recipe.head.pool, costs[-1].shape),)
+        features = tuple(pooled.shape[1:])
     else:
         features = costs[cut - 1].shape if cut else (channels, size, size)
-    dense = sum(m.weight.numel() for m in net.head.modules() if isinstance(m, nn.Linear))
     return Described(
         parameters=sum(p.numel() for p in net.parameters()),
         trainable=sum(p.numel() for p in net.parameters() if p.requires_grad),
         features=features,
         prefix_madds=sum(cost.madds for cost in costs[:cut]),
-        suffix_madds=sum(cost.madds for cost in costs[cut:]) + dense,
+        suffix_madds=sum(cost.madds for cost in costs[cut:]) + counter.get_total_flops() // 2,
     )
 
 
 @dataclass(frozen=True)
-class _Cost:
-    shape: tuple[int, int, int]
-    """Of the block's output: (channels, height, width)."""
+class BlockCost:
+    """What a block makes, and what that takes."""
+
+    name: str
+    """Of the block."""
+    part: str
+    """Its stage."""
+    shape: Shape
+    """Of its output, without the batch: most are (channels, height, width)."""
     madds: int
-    """Of the block's forward pass, per image."""
+    """Multiply-adds of its forward pass, per image."""
+    parameters: int
+    """Of the block."""
 
 
-def _key(model: ConvNet | Pretrained) -> ConvNet | str:
+Key = ConvNet | tuple[str, str | None]
+
+
+def _key(model: ConvNet | Pretrained) -> Key:
     """All of a model that decides what its blocks cost."""
-    return model.name if isinstance(model, Pretrained) else model
+    return (model.name, model.cut_after) if isinstance(model, Pretrained) else model
+
+
+def block_costs(model: ConvNet | Pretrained, *, size: int, channels: int) -> tuple[BlockCost, ...]:
+    """Every block of a model that can be built, from the input.
+
+    Raises:
+        RecipeError: a cut after what is no node, or gives no feature map.
+    """
+    return _costs(_key(model), size, channels)
 
 
 @lru_cache(maxsize=256)  # running a backbone on `meta` takes .02 to .3 s; a check draws 50 recipes
-def _costs(key: ConvNet | str, size: int, channels: int) -> tuple[_Cost, ...]:
-    model = Pretrained(key) if isinstance(key, str) else key
+def _costs(key: Key, size: int, channels: int) -> tuple[BlockCost, ...]:
+    model = Pretrained(key[0], cut_after=key[1]) if isinstance(key, tuple) else key
     costs = []
     with torch.device("meta"), torch.no_grad(), FlopCounterMode(display=False) as counter:
-        backbone, blocks = _backbone(model, channels)
-        backbone.eval()
+        built = _backbone(model, size=size, channels=channels)
         values = torch.empty(1, len(_normalise(model, channels).mean), size, size)
-        for block in blocks:
+        for block in built.blocks:
             before = counter.get_total_flops()
-            values = block.module(values)
+            values = block.module.eval()(values)
             madds = (counter.get_total_flops() - before) // 2  # an addition and a product each
-            _, wide, high, across = values.shape
-            costs.append(_Cost((wide, high, across), madds))
+            parameters = sum(p.numel() for p in block.module.parameters())
+            costs.append(
+                BlockCost(block.name, block.part, tuple(values.shape[1:]), madds, parameters)
+            )
     return tuple(costs)

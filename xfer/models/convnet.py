@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from xfer.recipe import ConvPool
+from xfer.recipe import ConvPool, Padding
 
 _POOLS: dict[ConvPool, type[nn.MaxPool2d] | type[nn.AvgPool2d]] = {
     "max": nn.MaxPool2d,
@@ -17,17 +17,19 @@ def build_convnet(
     *,
     kernels: tuple[int, ...],
     kernel_size: int,
+    padding: Padding,
     pool: ConvPool,
     pool_after: tuple[int, ...] | None,
     batch_norm: bool,
     dropout: float,
 ) -> nn.Sequential:
-    """Convolutions that keep the resolution, each with its norm, ReLU, pool and dropout.
+    """Convolutions, each with its norm, ReLU, pool and dropout.
 
     Args:
         channels: of the images.
         kernels: of each convolution, from the input.
-        kernel_size: side of every kernel, odd, in pixels.
+        kernel_size: side of every kernel, in pixels; odd with `same`.
+        padding: `same` keeps the resolution, by `valid` a map loses kernel_size - 1 pixels.
         pool: what halves the resolution.
         pool_after: convolutions, from 1, that are followed by a 2 x 2 pool; None: all.
         batch_norm: normalises each convolution's output; it brings its own shift, so those
@@ -35,15 +37,15 @@ def build_convnet(
         dropout: share of channels dropped after each pool, in [0, 0.95].
 
     Returns:
-        Blocks `conv1`, `conv2`, ...: together (batch, channels, height, width) to
-        (batch, kernels[-1], height / 2^pools, width / 2^pools), rounded down.
+        Blocks `conv1`, `conv2`, ...: together (batch, channels, side, side) to (batch, kernels[-1],
+        last, last), where `xfer.models.limits.convnet_sides` tells the last side.
     """
     blocks = nn.Sequential()
     width = channels
     for number, wider in enumerate(kernels, start=1):
         block = nn.Sequential()
         block.add_module(
-            "conv", nn.Conv2d(width, wider, kernel_size, padding="same", bias=not batch_norm)
+            "conv", nn.Conv2d(width, wider, kernel_size, padding=padding, bias=not batch_norm)
         )
         if batch_norm:
             block.add_module("norm", nn.BatchNorm2d(wider))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +18,20 @@ class Block:
     """Torchvision's name of the module."""
     module: nn.Module
     """A part of the backbone, applied by calling it."""
+    part: str = "backbone"
+    """What it is trained as a part of: `stage1` to `stage4`, or `backbone` where there are none."""
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """Trained parameters that share a learning rate."""
+
+    name: str
+    """`head`, or as in `Block.part`."""
+    lr_factor: float
+    """Its learning rate over the recipe's."""
+    parameters: Mapping[str, nn.Parameter]
+    """By their names in the net, in its order; never empty."""
 
 
 class Normalise(nn.Module):
@@ -65,16 +80,18 @@ class Net(nn.Module):
         pool: nn.Module,
         head: nn.Sequential,
         norms_train: bool,
+        lr_factors: Mapping[str, float] | None = None,
     ) -> None:
-        """Joins the parts; which are frozen is read from `requires_grad`.
+        """Joins the parts; which parameters are trained is read from `requires_grad`.
 
         Args:
             normalise: pixels to the first block's input.
             backbone: owns the blocks' modules and nothing else.
             blocks: in the order they are applied.
-            pool: feature map to vector, without parameters.
-            head: vector to logits.
-            norms_train: batch norms of trained blocks use and update batch statistics in training.
+            pool: feature map to what the head takes, without parameters.
+            head: that to logits.
+            norms_train: trained batch norms use and update batch statistics in training.
+            lr_factors: by `Block.part`; 1 for those that are not named.
         """
         super().__init__()
         self.normalise = normalise
@@ -82,18 +99,43 @@ class Net(nn.Module):
         self.pool = pool
         self.head = head
         self.blocks = blocks
-        trained = [any(p.requires_grad for p in b.module.parameters()) for b in blocks]
-        self.prefix_blocks = trained.index(True) if True in trained else len(blocks)
+        self.prefix_blocks = 0
         """Blocks of the prefix, counted from the input."""
+        self._norms_train = norms_train
+        self._lr_factors = dict(lr_factors or {})
+        self._thawed = frozenset(n for n, p in backbone.named_parameters() if p.requires_grad)
         self._always_inference: list[nn.Module] = []
-        for number, (block, is_trained) in enumerate(zip(blocks, trained, strict=True)):
+        self.head_only(False)
+        self.train()
+        self._changing_buffers = frozenset(
+            name
+            for path, norm in self.named_modules()
+            if isinstance(norm, nn.BatchNorm2d) and norm.training
+            for name, _ in norm.named_buffers(path)
+        )
+
+    def head_only(self, only: bool) -> None:
+        """Freezes the whole backbone, as a first phase of training does, or thaws it again.
+
+        Thawed are the parameters that were trained when the net was made.
+        """
+        for name, parameter in self.backbone.named_parameters():
+            parameter.requires_grad_(not only and name in self._thawed)
+            parameter.grad = None  # optimisers step whatever has one, trained or not
+        trained = [any(p.requires_grad for p in block.module.parameters()) for block in self.blocks]
+        self.prefix_blocks = trained.index(True) if True in trained else len(self.blocks)
+        self._always_inference = []
+        for number, (block, is_trained) in enumerate(zip(self.blocks, trained, strict=True)):
             # A block without parameters between trained ones (a dropout) follows the net's mode.
             has_any = any(True for _ in block.module.parameters())
             if number < self.prefix_blocks or (has_any and not is_trained):
                 self._always_inference.append(block.module)
-            elif not norms_train:
-                norms = [m for m in block.module.modules() if isinstance(m, nn.BatchNorm2d)]
-                self._always_inference.extend(norms)
+                continue
+            for norm in block.module.modules():
+                if isinstance(norm, nn.BatchNorm2d) and not (
+                    self._norms_train and any(p.requires_grad for p in norm.parameters())
+                ):
+                    self._always_inference.append(norm)
         self.train(self.training)
 
     def train(self, mode: bool = True) -> Net:
@@ -103,6 +145,44 @@ class Net(nn.Module):
             module.train(False)
         return self
 
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        """Of a copy: what a cut block was traced to has forgotten its mode by then."""
+        super().__setstate__(dict(state))
+        self.train(self.training)
+
+    def parts(self) -> tuple[Part, ...]:
+        """Parameters that are trained in any phase, from the input to the head.
+
+        A parameter of the backbone belongs to the first block that holds it.
+        """
+        found: dict[str, dict[str, nn.Parameter]] = {}
+        owners = {}
+        for block in self.blocks:
+            for parameter in block.module.parameters():
+                owners.setdefault(id(parameter), block.part)
+        for name, parameter in self.backbone.named_parameters():
+            if name in self._thawed:
+                part = found.setdefault(owners[id(parameter)], {})
+                part[f"backbone.{name}"] = parameter
+        found["head"] = {f"head.{name}": p for name, p in self.head.named_parameters()}
+        return tuple(
+            Part(name, self._lr_factors.get(name, 1.0), parameters)
+            for name, parameters in found.items()
+        )
+
+    def changing(self) -> dict[str, Tensor]:
+        """What training changes in any phase: trained parameters, statistics of norms that train.
+
+        Returns:
+            Detached tensors that share the net's memory, by their names in it.
+        """
+        found = {
+            name: parameter.detach()
+            for part in self.parts()
+            for name, parameter in part.parameters.items()
+        }
+        return found | {n: b for n, b in self.named_buffers() if n in self._changing_buffers}
+
     def prefix(self, images: Tensor) -> Tensor:
         """The frozen part, without gradients.
 
@@ -110,8 +190,8 @@ class Net(nn.Module):
             images: (batch, channels, height, width), uint8 in [0, 255] or float in [0, 1].
 
         Returns:
-            What `suffix` takes: a feature map (batch, channels, height, width), or
-            (batch, values) where every block is frozen.
+            What `suffix` takes: what the next block does, or where every block is frozen, what
+            the head does: (batch, values), or a map (batch, channels, height, width).
         """
         with torch.no_grad():
             values = self.normalise(images)
@@ -138,15 +218,3 @@ class Net(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Images (batch, channels, height, width) to logits (batch, classes)."""
         return self.suffix(self.prefix(images))
-
-
-def trainable_groups(net: Net) -> dict[str, list[nn.Parameter]]:
-    """Trained parameters, `backbone` and `head` apart, in the net's order; the first may be empty.
-
-    A recipe's `lr_factor` is meant for `backbone`; the layers of a `ConvNet` are one too.
-    """
-    parts = {"backbone": net.backbone, "head": net.head}
-    return {
-        name: [cast(nn.Parameter, p) for p in part.parameters() if p.requires_grad]
-        for name, part in parts.items()
-    }

@@ -21,6 +21,7 @@ from filelock import FileLock
 from torch import Tensor
 
 from xfer.errors import WeightsError
+from xfer.models.backbone import classifier_shapes
 from xfer.models.limits import backbone_named
 from xfer.models.table import TABLE
 
@@ -188,15 +189,6 @@ def _told(failed: Sequence[tuple[WeightsFile, str]]) -> str:
 # Loading
 
 
-@cache
-def _shapes(name: str) -> dict[str, torch.Size]:
-    from torchvision.models import get_model
-
-    with torch.device("meta"):
-        model = get_model(name, weights=None)
-    return {key: value.shape for key, value in model.state_dict().items()}
-
-
 def read_weights(name: str) -> dict[str, Tensor]:
     """A backbone's pretrained weights, with torchvision's classifier, on the CPU.
 
@@ -209,12 +201,13 @@ def read_weights(name: str) -> dict[str, Tensor]:
         raise WeightsError(_told([(file, "is not on this machine")]))
     try:
         state = torch.load(file.path, map_location="cpu", weights_only=True)
+        state = {_today(key): value for key, value in state.items()}
         found = {key: value.shape for key, value in state.items()}
     except Exception as error:  # a damaged file fails in the reader, in zip or in pickle
         raise WeightsError(_unfit(file, f"cannot be read ({error or type(error).__name__})")) from (
             error
         )
-    expected = _shapes(name)
+    expected = classifier_shapes(name)
     missing = [
         key for key in expected if key not in found and not key.endswith("num_batches_tracked")
     ]
@@ -234,6 +227,18 @@ def read_weights(name: str) -> dict[str, Tensor]:
     if wrong:
         raise WeightsError(_unfit(file, f"does not fit: {'; '.join(wrong)}"))
     return state
+
+
+def _today(key: str) -> str:
+    """Some files are older than torchvision's names, which it renames as it loads them.
+
+    >>> _today("features.denseblock1.denselayer1.norm.1.weight")
+    'features.denseblock1.denselayer1.norm1.weight'
+    >>> _today("encoder.layers.encoder_layer_0.mlp.linear_2.bias")
+    'encoder.layers.encoder_layer_0.mlp.3.bias'
+    """
+    key = re.sub(r"(denselayer\d+\.(?:norm|conv))\.([12]\.)", r"\1\2", key)
+    return key.replace(".mlp.linear_1.", ".mlp.0.").replace(".mlp.linear_2.", ".mlp.3.")
 
 
 def _unfit(file: WeightsFile, why: str) -> str:

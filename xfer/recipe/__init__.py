@@ -13,6 +13,8 @@ from xfer.recipe.model import (
     ConvNet,
     ConvPool,
     Head,
+    Initial,
+    Padding,
     Pool,
     Pretrained,
     Weights,
@@ -24,7 +26,15 @@ from xfer.recipe.objective import (
     ObjectiveName,
     TargetRecall,
 )
-from xfer.recipe.training import Augment, OptimizerName, Recipe, Schedule, ScheduleName
+from xfer.recipe.training import (
+    Augment,
+    HeadFirst,
+    L1On,
+    OptimizerName,
+    Recipe,
+    Schedule,
+    ScheduleName,
+)
 
 __all__ = [
     "Activation",
@@ -36,10 +46,14 @@ __all__ = [
     "Fit",
     "FixedThreshold",
     "Head",
+    "HeadFirst",
     "Images",
+    "Initial",
+    "L1On",
     "Objective",
     "ObjectiveName",
     "OptimizerName",
+    "Padding",
     "Pool",
     "Pretrained",
     "Recipe",

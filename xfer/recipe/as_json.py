@@ -10,13 +10,13 @@ from xfer.errors import RecipeError
 from xfer.recipe.images import Images
 from xfer.recipe.model import ConvNet, Head, Pretrained
 from xfer.recipe.objective import BestScore, FixedThreshold, Objective, TargetRecall
-from xfer.recipe.training import Augment, Recipe, Schedule
+from xfer.recipe.training import Augment, HeadFirst, Recipe, Schedule
 
 _KINDS: dict[str, Callable[..., Any]] = {
     kind.__name__: kind
     for kind in (
         Images, TargetRecall, BestScore, FixedThreshold, Objective,
-        ConvNet, Pretrained, Head, Schedule, Augment, Recipe,
+        ConvNet, Pretrained, Head, Schedule, HeadFirst, Augment, Recipe,
     )
 }  # fmt: skip
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, get_args
 
 from xfer.recipe.problems import Problems, check_pattern
 
@@ -23,7 +23,9 @@ class Images:
     size: int = field(default=224, kw_only=True)
     """Side of the square that a model sees, in pixels."""
     fit: Fit = field(default="squash", kw_only=True)
-    """How another shape becomes square: `squash` scales both sides to `size`."""
+    """How another shape becomes square: `squash` scales both sides to `size`; `pad` scales the
+    longer side and adds black on both sides of the shorter; `crop` scales the shorter side and
+    keeps the middle."""
     channels: Literal[1, 3] = field(default=3, kw_only=True)
     """1 keeps gray values only; models whose weights expect three see them three times."""
     patient: str | None = field(default=None, kw_only=True)
@@ -43,8 +45,9 @@ class Images:
             bool(positive_good), f"positive must be a class's name, got {self.positive!r}"
         )
         problems.number("size", self.size, 8, 4096, whole=True)
-        problems.one_of("fit", self.fit, ("squash",))
+        problems.one_of("fit", self.fit, get_args(Fit))
         problems.one_of("channels", self.channels, (1, 3))
+        problems.unless(isinstance(self.demo, bool), f"demo must be a bool, got {self.demo!r}")
         check_pattern(problems, "patient", self.patient)
         check_pattern(problems, "subgroup", self.subgroup)
         problems.tell()

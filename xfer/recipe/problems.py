@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from math import isfinite
 from typing import Any
 
 from xfer.errors import RecipeError
@@ -12,13 +11,10 @@ LATER: dict[str, tuple[str, ...]] = {
     "Objective.name": (
         "cost", "specificity_at_recall", "recall_at_specificity", "partial_auroc", "log_loss",
     ),
-    "Head.pool": ("max", "both", "positional", "token"),
-    "Schedule.name": ("step", "exponential", "on_plateau", "one_cycle"),
     "Recipe.balance": (
         "class_weights", "oversample", "oversample_augmented", "undersample", "focal", "ensemble",
     ),
     "Augment.mode": ("views", "fresh"),
-    "Images.fit": ("pad", "crop"),
 }  # fmt: skip
 """Names that DESIGN knows and no code stands behind yet: refused as such, never ignored."""
 
@@ -43,7 +39,7 @@ class Problems:
         right_type = isinstance(value, int if whole else (int, float)) and not isinstance(
             value, bool
         )
-        good = right_type and isfinite(value) and low <= value <= high
+        good = right_type and low <= value <= high  # no NaN is
         self.unless(good, f"{name} must be {kind} in [{low:g}, {high:g}], got {value!r}")
 
     def one_of(self, name: str, value: Any, allowed: tuple[Any, ...]) -> None:
@@ -54,10 +50,6 @@ class Problems:
             )
         else:
             self.unless(value in allowed, f"{name} must be one of {allowed}, got {value!r}")
-
-    def later(self, name: str, value: Any, off: Any) -> None:
-        """Wants the value that turns off what no code stands behind yet."""
-        self.unless(value == off, f"{name} is not built yet; leave it at {off!r}, got {value!r}")
 
     def tell(self) -> None:
         """Raises RecipeError with all that was noted; nothing where there is nothing."""

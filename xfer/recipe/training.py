@@ -9,19 +9,64 @@ from xfer.recipe.model import ConvNet, Head, Pretrained
 from xfer.recipe.problems import Problems
 
 OptimizerName = Literal["adam", "adamw", "sgd"]
-ScheduleName = Literal["constant", "cosine"]
+ScheduleName = Literal["constant", "cosine", "step", "exponential", "on_plateau", "one_cycle"]
+L1On = Literal["all", "convolutions"]
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """How the learning rate changes over training."""
+    """How the learning rate changes over training.
+
+    With `Recipe.head_first` it runs over the second phase; the first has a rate of its own.
+    """
 
     name: ScheduleName = "constant"
-    """`cosine` falls from lr to zero over the recipe's epochs."""
+    """`cosine` falls from lr to zero. `step` is lr * factor^floor(t / every), `exponential`
+    lr * factor^(t / every). `on_plateau` multiplies by factor whenever `val/loss` has not come
+    below its lowest for `patience` epochs in a row. `one_cycle` climbs from lr / 25 to lr in the
+    first 30 % of all steps, and falls to lr / 250,000 in the others; momentum does not cycle."""
+    factor: float = field(default=0.1, kw_only=True)
+    """Of `step`, `exponential` and `on_plateau`, in (0, 1]."""
+    every: int = field(default=10, kw_only=True)
+    """Epochs or steps in which `step` and `exponential` come to their factor once."""
+    per: Literal["epoch", "step"] = field(default="epoch", kw_only=True)
+    """What t counts, of `step` and `exponential`: finished epochs, or finished steps."""
+    patience: int = field(default=3, kw_only=True)
+    """Of `on_plateau`, in epochs."""
+    warmup_epochs: float = field(default=0.0, kw_only=True)
+    """Epochs, also parts of one, in which the rate climbs to the schedule's in even steps: of
+    `cosine` before it begins, of the others over their first epochs. Where training ends first, it
+    never gets there."""
 
     def __post_init__(self) -> None:
         problems = Problems("Schedule")
         problems.one_of("name", self.name, get_args(ScheduleName))
+        problems.number("factor", self.factor, 1e-9, 1.0)
+        problems.number("every", self.every, 1, 10**9, whole=True)
+        problems.one_of("per", self.per, ("epoch", "step"))
+        problems.number("patience", self.patience, 1, 10_000, whole=True)
+        problems.number("warmup_epochs", self.warmup_epochs, 0.0, 10_000.0)
+        problems.unless(
+            self.name != "one_cycle" or self.warmup_epochs == 0,
+            f"warmup_epochs must stay 0 with one_cycle, which warms up by itself, got "
+            f"{self.warmup_epochs!r}",
+        )
+        problems.tell()
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeadFirst:
+    """A first phase in which the head is trained alone, on a frozen backbone."""
+
+    epochs: int
+    """Of this phase, at least 1; they count among the recipe's."""
+    lr: float
+    """Learning rate of this phase, in (0, 10]; it stays constant."""
+
+    def __post_init__(self) -> None:
+        problems = Problems("HeadFirst")
+        problems.number("epochs", self.epochs, 1, 10_000, whole=True)
+        problems.number("lr", self.lr, 1e-9, 10.0)
         problems.tell()
 
 
@@ -59,14 +104,26 @@ class Recipe:
     batch_size: int = 32
     """Images per step, in [1, 4096]."""
     epochs: int | None = None
-    """Passes over the training part; None: the budget's."""
+    """Passes over the training part, those of `head_first` among them; None: the budget's."""
+    head_first: HeadFirst | None = None
+    """Train the head alone for some epochs, then as the model says; None: at once. Needs a backbone
+    of which something is trained."""
     early_stopping: int | None = None
-    """Epochs without a better search score after which training ends; None: never."""
+    """Epochs without a better search score after which training ends; those of `head_first` do not
+    count, but the best may be one of them. The best epoch's weights are kept. None: never."""
+    label_smoothing: float = 0.0
+    """Share of each label spread evenly over all classes, in [0, 0.9]."""
+    clip_norm: float | None = None
+    """Longest gradient, by its norm over all trained parameters: that of the loss with `l1`; `l2`
+    acts after it, inside the update rule. None: any."""
     l1: float = 0.0
     """Adds l1 * sum |w| over trained weights (no biases, no norms) to the loss."""
+    l1_on: L1On = "all"
+    """Which of these weights `l1` is on: all, or kernels of convolutions alone (the dense layers of
+    a `positional` head are 1 x 1 convolutions)."""
     l2: float = 0.0
-    """Adds l2 * sum w^2 over the same weights; with `adamw` it is the decoupled decay instead:
-    w shrinks by lr * l2 per step."""
+    """Adds l2 * sum w^2 over trained weights (no biases, no norms); with `adamw` it is the
+    decoupled decay instead: w shrinks by lr * l2 per step."""
     augment: Augment = field(default_factory=Augment)
     """Random changes to training images."""
     balance: str = "none"
@@ -76,11 +133,14 @@ class Recipe:
         problems = Problems("Recipe")
         for name, kinds in _PARTS.items():
             value = getattr(self, name)
-            allowed = " or ".join(kind.__name__ for kind in kinds)
+            allowed = " or ".join(kind.__name__.replace("NoneType", "None") for kind in kinds)
             problems.unless(isinstance(value, kinds), f"{name} must be a {allowed}, got {value!r}")
         problems.number("lr", self.lr, 1e-9, 10.0)
         problems.one_of("optimizer", self.optimizer, get_args(OptimizerName))
         problems.number("momentum", self.momentum, 0.0, 0.9999)
+        problems.unless(
+            isinstance(self.nesterov, bool), f"nesterov must be a bool, got {self.nesterov!r}"
+        )
         problems.unless(
             not self.nesterov or (self.optimizer == "sgd" and self.momentum > 0),
             "nesterov needs optimizer='sgd' with momentum above 0",
@@ -90,7 +150,24 @@ class Recipe:
             problems.number("epochs", self.epochs, 1, 10_000, whole=True)
         if self.early_stopping is not None:
             problems.number("early_stopping", self.early_stopping, 1, 10_000, whole=True)
+        if self.head_first is not None and isinstance(self.head_first, HeadFirst):
+            model = self.model
+            thawed = isinstance(model, Pretrained) and bool(model.unfreeze_depth or model.train)
+            problems.unless(
+                thawed,
+                "head_first needs a Pretrained model with an unfreeze_depth above 0, or with "
+                "train: here nothing is thawed after the head",
+            )
+            problems.unless(
+                not isinstance(self.epochs, int) or self.epochs > self.head_first.epochs,
+                f"epochs must be more than the {self.head_first.epochs} of head_first, which count "
+                f"among them, got {self.epochs}",
+            )
+        problems.number("label_smoothing", self.label_smoothing, 0.0, 0.9)
+        if self.clip_norm is not None:
+            problems.number("clip_norm", self.clip_norm, 1e-6, 1e6)
         problems.number("l1", self.l1, 0.0, 10.0)
+        problems.one_of("l1_on", self.l1_on, get_args(L1On))
         problems.number("l2", self.l2, 0.0, 10.0)
         problems.one_of("balance", self.balance, ("none",))
         problems.tell()
@@ -101,4 +178,5 @@ _PARTS: dict[str, tuple[type, ...]] = {
     "head": (Head,),
     "schedule": (Schedule,),
     "augment": (Augment,),
+    "head_first": (HeadFirst, type(None)),
 }

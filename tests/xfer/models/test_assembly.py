@@ -7,7 +7,7 @@ from torch import nn
 
 from xfer.errors import RecipeError
 from xfer.models.assembly import assemble, describe
-from xfer.models.net import trainable_groups
+from xfer.models.net import Net
 from xfer.recipe import ConvNet, Head, Pretrained, Recipe
 
 SMALL = ConvNet(kernels=(4, 8), batch_norm=True, dropout=0.2)
@@ -21,6 +21,22 @@ RECIPES = {
         head=Head(pool="flatten", dense=(8, 4), activation="gelu", dropout=0.3),
     ),
     "thawed": Recipe(model=Pretrained("resnet18", unfreeze_depth=2, weights="none"), lr=1e-3),
+    "positional": Recipe(
+        model=Pretrained("resnet18", weights="none"),
+        lr=1e-3,
+        head=Head(pool="positional", dense=(6, 5), dropout=(0.0, 0.2, 0.2)),
+    ),
+    "cut inside a block, trained in the middle": Recipe(
+        model=Pretrained(
+            "mobilenet_v2",
+            weights="none",
+            cut_after="features.6.conv.1",
+            train=("features.4.conv.1", "features.5.conv.2.weight"),
+            batch_norm="train",
+        ),
+        lr=1e-3,
+        head=Head(pool="both"),
+    ),
 }
 every_recipe = pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)
 
@@ -145,17 +161,62 @@ def test_an_enormous_net_is_described_without_memory():
     assert describe(recipe, classes=2, size=4096, channels=3).parameters > 7e16
 
 
-def test_the_trained_parameters_come_in_two_groups_that_share_none():
-    for depth in (0, 2):
-        net = build(
-            Recipe(model=Pretrained("resnet18", unfreeze_depth=depth, weights="none"), lr=1e-3)
-        )
-        groups = trainable_groups(net)
-        ids = [id(p) for group in groups.values() for p in group]
-        assert len(ids) == len(set(ids))
-        assert set(ids) == {id(p) for p in net.parameters() if p.requires_grad}
-        assert (groups["backbone"] == []) == (depth == 0)
-        assert len(groups["head"]) == 2
+def thawed(depth: int, **options) -> Net:
+    model = Pretrained("resnet18", unfreeze_depth=depth, weights="none", **options)
+    return build(Recipe(model=model, lr=1e-3))
+
+
+@pytest.mark.parametrize("depth", range(5))
+def test_parts_hold_every_trained_parameter_once_under_its_name(depth):
+    net = thawed(depth)
+    parts = net.parts()
+    assert [part.name for part in parts] == [f"stage{n}" for n in range(5 - depth, 5)] + ["head"]
+    found = {name: p for part in parts for name, p in part.parameters.items()}
+    assert len(found) == sum(len(part.parameters) for part in parts)
+    assert {k: id(p) for k, p in found.items()} == {
+        name: id(p) for name, p in net.named_parameters() if p.requires_grad
+    }
+
+
+def test_the_rate_decays_from_stage_to_stage_towards_the_input():
+    parts = thawed(3, lr_factor=0.5, lr_decay=0.1).parts()
+    factors = {part.name: part.lr_factor for part in parts}
+    assert factors == pytest.approx({"stage2": 0.005, "stage3": 0.05, "stage4": 0.5, "head": 1})
+    cut = thawed(4, lr_factor=0.5, lr_decay=0.1, cut_after="layer2.0").parts()
+    factors = {part.name: part.lr_factor for part in cut}
+    assert factors == pytest.approx({"stage1": 0.05, "stage2": 0.5, "head": 1})
+
+
+@pytest.mark.parametrize("batch_norm", ["train", "inference"])
+def test_the_head_alone_is_a_phase_of_the_same_net(batch_norm):
+    net, frozen = thawed(2, batch_norm=batch_norm), thawed(0)
+    changing = net.changing()
+    whole = net.eval()(images())
+    net.head_only(True)
+    net.train()
+    assert {n for n, p in net.named_parameters() if p.requires_grad} == set(
+        frozen.parts()[-1].parameters
+    )
+    assert net.prefix_blocks == frozen.prefix_blocks == len(net.blocks)
+    assert not any(m.training for m in net.backbone.modules() if isinstance(m, nn.BatchNorm2d))
+    assert net.changing().keys() == changing.keys()
+    assert torch.equal(net(images()), whole)
+    net.head_only(False)
+    assert net.prefix_blocks == thawed(2).prefix_blocks
+    norms = [m.training for m in net.backbone.modules() if isinstance(m, nn.BatchNorm2d)]
+    assert norms == [
+        m.training
+        for m in thawed(2, batch_norm=batch_norm).backbone.modules()
+        if isinstance(m, nn.BatchNorm2d)
+    ]
+    assert any(norms) == (batch_norm == "train")
+
+
+def test_going_back_to_the_head_alone_leaves_no_gradient_to_step_on():
+    net = thawed(2)
+    net(images()).sum().backward()
+    net.head_only(True)
+    assert all(p.grad is None for p in net.backbone.parameters())
 
 
 def test_dropout_follows_torchs_generator():
@@ -203,5 +264,5 @@ def test_what_cannot_be_built_is_refused_with_all_reasons():
     recipe = replace(RECIPES["convnet, average"], model=ConvNet(kernels=(4,) * 4, kernel_size=5))
     with pytest.raises(RecipeError, match=r"4 pools.*16 x 16.*got 8.*; kernel_size 5 is too large"):
         build(recipe, size=8)
-    with pytest.raises(RecipeError, match="'densenet121' is not built yet; there are squeezenet"):
-        describe(Recipe(model=Pretrained("densenet121"), lr=1), classes=2, size=64, channels=3)
+    with pytest.raises(RecipeError, match="'densenet12' is not a backbone; did you mean 'dense"):
+        describe(Recipe(model=Pretrained("densenet12"), lr=1), classes=2, size=64, channels=3)

@@ -292,9 +292,3 @@ def test_torchvisions_classifier_names_cats_and_dogs_on_our_features():
             total += 1
     assert total == 40
     assert right / total > 0.6
-
-
-@pytest.mark.parametrize("name", TABLE)
-def test_the_table_names_the_file_that_torchvision_fetches(name: str) -> None:
-    file = weights_file(name)
-    assert file.path.name == file.url.rsplit("/", maxsplit=1)[-1]
