@@ -241,8 +241,9 @@ def block_costs(model: ConvNet | Pretrained, *, size: int, channels: int) -> tup
 def _costs(key: Key, size: int, channels: int) -> tuple[BlockCost, ...]:
     model = Pretrained(key[0], cut_after=key[1]) if isinstance(key, tuple) else key
     costs = []
-    with torch.device("meta"), torch.no_grad(), FlopCounterMode(display=False) as counter:
+    with torch.device("meta"):
         built = _backbone(model, size=size, channels=channels)
+    with torch.device("meta"), torch.no_grad(), FlopCounterMode(display=False) as counter:
         values = torch.empty(1, len(_normalise(model, channels).mean), size, size)
         for block in built.blocks:
             before = counter.get_total_flops()

@@ -71,13 +71,13 @@ def build_cut_backbone(
     if cut_after is None:
         return backbone, blocks, tokens
     backbone, blocks = _cut(backbone, blocks, cut_after, name)
-    positions = _positions(name, cut_after, size)
-    if positions == _LAST:
+    found = _positions(name, cut_after, size)
+    if found == _LAST:
         from torchvision.ops import Permute
 
         last = blocks[-1]
         blocks = (*blocks, Block(f"{last.name}.permute", Permute([0, 3, 1, 2]), last.part))
-    return backbone, blocks, tokens if positions == _TOKENS else 0
+    return backbone, blocks, tokens if found == _TOKENS else 0
 
 
 def _cut(
@@ -96,11 +96,11 @@ def _cut(
         from torchvision.models.feature_extraction import create_feature_extractor
 
         block = kept[-1]
+        # Torchvision would take the name for a regular expression.
+        if not any(inner == node or inner.startswith(f"{node}.") for inner in nodes(block)):
+            raise RecipeError(_no_such(node, (block,), name))
         inner = node.removeprefix(f"{block.name}.")
-        try:
-            graph = create_feature_extractor(block.module, [inner])
-        except ValueError:  # no such node; there is nothing else it says so of
-            raise RecipeError(_no_such(node, (block,), name)) from None
+        graph = create_feature_extractor(block.module, [inner])
         kept = (*kept[:-1], Block(block.name, UpTo(graph, inner), block.part))
         modules[-1] = graph
     shorter = nn.Module()
@@ -117,6 +117,35 @@ def _no_such(node: str, blocks: tuple[Block, ...], name: str) -> str:
     return (
         f"cut_after={node!r} is no node of {name}{meant} (python -m xfer.models {name} lists them)"
     )
+
+
+def positions(
+    small: tuple[int, ...], large: tuple[int, ...], *, tokens: int
+) -> tuple[int, ...] | None:
+    """Which dimensions of a value are positions in the image, if it is a feature map.
+
+    Args:
+        small: the value's shape for two images; () for what is no tensor.
+        large: for two images of twice the side.
+        tokens: class tokens that a sequence begins with; 0: there are no sequences.
+
+    Returns:
+        Those that grow with the image: of a map, of one with its channels last, or of tokens. None
+        where it is neither.
+
+    >>> positions((2, 8, 7, 7), (2, 8, 14, 14), tokens=0), positions((2, 8), (2, 8), tokens=0)
+    ((2, 3), None)
+    """
+    if small[:1] != (2,):  # images are folded into something, or it is no value of images
+        return None
+    grown = tuple(n for n, (a, b) in enumerate(zip(small, large, strict=True)) if a != b)
+    if len(small) == 4 and grown in (_MAP, _LAST):
+        return grown
+    if len(small) == 4 and small[2:] == (1, 1):  # pooled
+        return _MAP
+    # Four times the patches, as many class tokens: patches without theirs are no map to a head.
+    quadrupled = len(small) == 3 and large[1] - tokens == 4 * (small[1] - tokens)
+    return grown if tokens and quadrupled and grown == _TOKENS else None
 
 
 @cache
@@ -136,14 +165,9 @@ def _positions(name: str, node: str, size: int) -> tuple[int, ...]:
                 values = block.module.eval()(values)
             shapes.append(tuple(values.shape) if isinstance(values, Tensor) else ())
     small, large = shapes
-    grown = tuple(n for n, (a, b) in enumerate(zip(small, large, strict=True)) if a != b)
-    if small[:1] == (2,):  # else images are folded into something, or it is no value of images
-        if len(small) == 4 and grown in (_MAP, _LAST):
-            return grown
-        if len(small) == 3 and grown == _TOKENS and TABLE[name].tokens:
-            return grown
-        if len(small) == 4 and small[2:] == (1, 1):  # pooled
-            return _MAP
+    found = positions(small, large, tokens=TABLE[name].tokens)
+    if found is not None:
+        return found
     what = f"has the shape {small} for two images" if small else "is more than one value"
     raise RecipeError(
         f"cut_after={node!r} of {name} {what}, which is no feature map; choose another node"

@@ -13,7 +13,7 @@ from torch import Tensor
 from xfer.models.adapters import torchvision_key
 from xfer.models.assembly import Shape, block_costs
 from xfer.models.backbone import build_backbone
-from xfer.models.cut import nodes
+from xfer.models.cut import nodes, positions
 from xfer.models.heads import pooled_shape
 from xfer.models.net import Block
 from xfer.models.table import TABLE
@@ -158,18 +158,9 @@ def _holders(blocks: tuple[str, ...]) -> dict[str, list[str]]:
 def _feature_map(small: Shape, large: Shape, tokens: int) -> Shape | None:
     """What a head gets of an image where the backbone is cut after a node; None: it is refused.
 
-    Args:
-        small: of the node's value, for two images.
-        large: for two images of twice the side.
-        tokens: class tokens of the backbone.
+    The arguments are those of `positions`.
     """
-    if small[:1] != (2,):
+    found = positions(small, large, tokens=tokens)
+    if found is None:
         return None
-    grown = tuple(n for n, (a, b) in enumerate(zip(small, large, strict=True)) if a != b)
-    if len(small) == 4 and (grown == (2, 3) or small[2:] == (1, 1)):
-        return small[1:]
-    if len(small) == 4 and grown == (1, 2):  # channels last
-        return small[3], *small[1:3]
-    # Four times the patches, as many class tokens: patches without theirs are no map to a head.
-    quadrupled = len(small) == 3 and large[1] - tokens == 4 * (small[1] - tokens)
-    return small[1:] if tokens and quadrupled and grown == (1,) else None
+    return (small[3], *small[1:3]) if found == (1, 2) else small[1:]  # channels come first

@@ -149,6 +149,9 @@ WRONG = {
         "vit_b_16", "encoder.layers.encoder_layer_3.self_attention", "is more than one value",
     ),
     "no map": ("swin_t", "features.1.0.attn.attn_qkv_weight", "no feature map"),
+    "no regular expression": ("resnet18", "layer1.0.[", "is no node of resnet18"),
+    "more than a node": ("resnet18", "layer1.0.relu.1", "is no node of resnet18"),
+    "patches without their token": ("vit_b_16", "embedding.transpose", "no feature map"),
     "nothing like it": ("vgg16", "xyz", "(python -m xfer.models vgg16 lists them)"),
 }  # fmt: skip
 
