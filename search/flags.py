@@ -89,6 +89,9 @@ GROUPS: dict[str, list[Row]] = {
         ("--positive", "CLASS", _text, "class that must not be missed"),
         ("--image-size", "N", _whole(8, 4096), "side of the images, in pixels"),
         ("--demo", None, bool, "built-in phantom images and a small budget"),
+        ("--resplit", None, bool, "drop the parts that the images come in, split by patient anew"),
+        ("--keep-splits", None, bool, "leave given parts as they are, leaks included, and say so"),
+        ("--strict", None, bool, "audit findings are errors, but small_validation and imbalance"),
     ],
     "budget": [
         ("--trials", "N", _whole(1), "trials, finished or not"),
@@ -120,7 +123,5 @@ GROUPS: dict[str, list[Row]] = {
     ],
 }  # fmt: skip
 
-UNBUILT: dict[str, str | None] = {
-    "--folds": "K", "--refits": "K", "--strict": None, "--resplit": None, "--keep-splits": None,
-}  # fmt: skip
+UNBUILT: dict[str, str] = {"--folds": "K", "--refits": "K"}
 """Flags that DESIGN knows and no code stands behind yet, with what they take."""

@@ -11,7 +11,7 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, Literal, NoReturn
 
 from search.errors import OptionsError
 from search.flags import GROUPS, UNBUILT
@@ -32,6 +32,12 @@ class Options:
     """Side of the images, in place of the space's; pixels, 8 to 4096."""
     demo: bool = False
     """Built-in phantom images and a small budget, whatever the space says."""
+    resplit: bool = False
+    """Drop the parts that the images come in, and split everything by patient anew."""
+    keep_splits: bool = False
+    """Leave the parts as they are given, leaks included; every output is marked."""
+    strict: bool = False
+    """What the audit finds is an error, but for `search.strict.SIZE`."""
     trials: int | None = None
     """Trials told, finished or not, in place of the budget's; at least 1."""
     epochs: int | None = None
@@ -74,6 +80,13 @@ class Options:
     """Say what would be done, and end."""
     given: frozenset[str] = field(default=frozenset(), compare=False, repr=False)
     """Fields that the command line named; the others hold the defaults above."""
+
+    @property
+    def given_parts(self) -> Literal["clean", "keep", "resplit"]:
+        """What becomes of parts that the images come in, as `xfer.data.split_items` has it."""
+        if self.resplit:
+            return "resplit"
+        return "keep" if self.keep_splits else "clean"
 
     def to_json(self) -> dict[str, Any]:
         """Every flag by its field's name, with local paths made absolute."""
@@ -119,11 +132,11 @@ class Options:
 
 
 _FIXED = (
-    "data", "positive", "image_size", "demo", "epochs", "seed", "backbones", "weights",
-    "known", "known_only", "storage",
+    "data", "positive", "image_size", "demo", "resplit", "keep_splits", "epochs", "seed",
+    "backbones", "weights", "known", "known_only", "storage",
 )  # fmt: skip
 """What a run is about: a resumed run keeps it."""
-_KEPT = ("trials", "minutes", "workers", "gpus_per_trial", "cache_gb", "keep")
+_KEPT = ("trials", "minutes", "workers", "gpus_per_trial", "cache_gb", "keep", "strict")
 """A resumed run may change these, and keeps them where its command line says nothing. The rest
 (offline, address, dry_run, reopen_test and where the run is) is asked for each time."""
 
@@ -157,10 +170,7 @@ def _parser(prog: str) -> _Parser:
                 action = "append" if flag == "--known" else "store"
                 group.add_argument(flag, metavar=metavar, action=action, help=text)
     for flag, metavar in UNBUILT.items():
-        if metavar is None:
-            parser.add_argument(flag, action="store_true", default=None, help=argparse.SUPPRESS)
-        else:
-            parser.add_argument(flag, help=argparse.SUPPRESS)
+        parser.add_argument(flag, metavar=metavar, help=argparse.SUPPRESS)
     return parser
 
 
@@ -197,6 +207,7 @@ def parse(argv: Sequence[str], *, prog: str = "python -m search.run") -> Options
         problems.append(f"no space file was given: {prog} spaces/digits.py{here}")
     for one, other, why in (
         ("demo", "data", "a demo shows built-in images"),
+        ("resplit", "keep_splits", "one drops the parts that the other keeps"),
         ("known_only", "trials", "--known-only runs as many trials as there are configurations"),
     ):
         if one in values and other in values:

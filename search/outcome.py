@@ -72,7 +72,7 @@ def write_outcome(
         rows=rows,
         opened=finished.opened if finished else 0,
         interrupted=interrupted,
-        marks=[*marks, *(finished.marks if finished else ())],
+        marks=[*marks, *loading.marks, *(finished.marks if finished else ())],
         best=finished.best if finished else None,
         threshold=finished.threshold if finished else None,
         test=finished.test if finished else None,

@@ -18,7 +18,7 @@ from search.options import Options
 from search.space import Budget, Space, Trial
 from xfer.errors import RecipeError
 from xfer.models.table import TABLE
-from xfer.recipe import Images, Objective, Pretrained, Recipe, to_json
+from xfer.recipe import Images, Objective, Pretrained, Recipe, Table, to_json
 
 DEMO_TRIALS, DEMO_EPOCHS, DEMO_MINUTES, DEMO_SIZE = 10, 4, 1.5, 64
 """A demo's budget: with start and end, three minutes on two cores."""
@@ -178,15 +178,14 @@ def _here() -> list[str]:
 def _images(
     space: Space, options: Options, problems: list[str], notes: list[str]
 ) -> tuple[Images, bool]:
-    path = space.data.path if options.data is None else options.data
-    if not path.startswith("builtin:"):
-        path = str(Path(path).expanduser().absolute())
+    path = _path(space.data.path, options.data, notes)
+    place = path.file if isinstance(path, Table) else path
     # A missing folder that no demo stands in for is told by xfer.data, with the other problems.
-    missing = not path.startswith("builtin:") and not Path(path).exists()
+    missing = not place.startswith("builtin:") and not Path(place).exists()
     demo = options.demo or (missing and space.data.demo and options.data is None)
     changes: dict[str, Any] = {"path": path}
     if demo:
-        reason = "--demo" if options.demo else f"no images at {path}"
+        reason = "--demo" if options.demo else f"no images at {place}"
         notes.append(f"DEMO, SYNTHETIC IMAGES ({reason}): nothing below is about real images.")
         changes = {**DEMO_IMAGES, "size": min(space.data.size, DEMO_SIZE)}
     changes |= {"positive": options.positive} if options.positive is not None else {}
@@ -196,3 +195,30 @@ def _images(
     except RecipeError as error:
         problems.append(str(error))
         return space.data, demo
+
+
+def _path(of_space: str | Table, asked: str | None, notes: list[str]) -> str | Table:
+    """Where the images are, absolute; what `--data` asked for replaces a table's file.
+
+    Where that is no table itself, the columns have no meaning, and it is said.
+    """
+    if not isinstance(of_space, Table):
+        return _absolute(of_space if asked is None else asked)
+    if asked is not None and _is_no_table(asked):
+        lost = "" if of_space.patient is None else f", patients ({of_space.patient!r}) among them"
+        notes.append(f"--data {asked} is no table: the space's columns do not apply{lost}.")
+        return _absolute(asked)
+    return replace(
+        of_space,
+        file=_absolute(of_space.file if asked is None else asked),
+        root=None if of_space.root is None else _absolute(of_space.root),
+    )
+
+
+def _is_no_table(path: str) -> bool:
+    built_in = path.startswith("builtin:")
+    return built_in or path.lower().endswith(".npz") or Path(path).expanduser().is_dir()
+
+
+def _absolute(path: str) -> str:
+    return path if path.startswith("builtin:") else str(Path(path).expanduser().absolute())

@@ -5,12 +5,15 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from search.amounts import bound, setting, share
 from search.check.inspection import Inspection
 from search.plan import Plan
 from search.rundir import RunDir
+
+if TYPE_CHECKING:
+    from xfer.data.dataset import Loading
 
 Say = Callable[[str], None]
 
@@ -44,6 +47,13 @@ def tell_plan(plan: Plan, inspection: Inspection, say: Say) -> None:
     for note in checked.notes:
         if note not in plan.notes:
             say(f"note: {note}")
+
+
+def tell_parts(inspection: Inspection, loading: Loading, say: Say) -> None:
+    """How the parts were made, where reading the images has changed what was told of it before."""
+    for line in (*loading.made, *loading.marks):
+        if line not in inspection.checked.notes:
+            say(f"note, now that the images are read: {line}")
 
 
 def tell_findings(audit: Mapping[str, Any], say: Say) -> None:

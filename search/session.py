@@ -24,8 +24,9 @@ from search.outcome import Context, write_outcome, write_trials
 from search.outlook import foresee
 from search.plan import SPLIT_SEED, Plan, make_plan
 from search.rundir import RunDir, create_run, resume_run
-from search.screen import Say, tell_end, tell_findings, tell_plan
+from search.screen import Say, tell_end, tell_findings, tell_parts, tell_plan
 from search.space import load_space
+from search.strict import refuse_findings
 from search.trials import EpochDone, Event, TrialEnded
 
 if TYPE_CHECKING:
@@ -112,6 +113,13 @@ def _run(
     about = {"digest": loading.digest, "images": loading.images, "patients": loading.patients}
     if old is not None:
         check_data(run, old, about)
+    tell_parts(inspection, loading, say)
+    found = audit(data, loading)
+    run.write_json(run.audit, found)
+    tell_findings(found, say)
+    if plan.options.strict:  # before the data are on record: a resumed run may have mended ones
+        resume = plan.options.resume_command(run.name)
+        refuse_findings(found, where=str(run.audit), resume=resume)
     manifest |= {
         "workers": {
             "workers": slots.workers, "threads": slots.threads, "device": slots.device,
@@ -121,9 +129,6 @@ def _run(
         "weights": _weights(inspection.checked.backbones),
     }  # fmt: skip
     run.write_json(run.manifest, manifest)
-    found = audit(data, loading)
-    run.write_json(run.audit, found)
-    tell_findings(found, say)
     columns = inspection.checked.ranges
     context = Context(
         run=run, plan=plan, data=data, loading=loading, columns=tuple(columns), began=began
@@ -149,7 +154,8 @@ def _run(
                 plan.objective,
                 demo=plan.demo,
                 reopen_test=plan.options.reopen_test,
-                about={"run": run.name, "space": plan.space.path.name, "seed": plan.options.seed},
+                about={"run": run.name, "space": plan.space.path.name, "seed": plan.options.seed}
+                | ({"splits": " ".join(loading.marks)} if loading.marks else {}),
             )
         except KeyboardInterrupt:
             write_outcome(context, record.rows(), None, interrupted=True)
@@ -253,6 +259,7 @@ def _load(plan: Plan, interpolations: Sequence[str]) -> tuple[Dataset, Loading]:
             seed=SPLIT_SEED,
             progress=progress,
             interpolations=interpolations,
+            given=plan.options.given_parts,
         )
 
 

@@ -139,7 +139,7 @@ def export(
     }
     card = model_card(
         recipe,
-        data=Path(data.images.path).name,
+        data=Path(data.images.place).name,
         size=data.images.size,
         fit=data.images.fit,
         classes=data.classes,

@@ -12,8 +12,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from xfer.augment import augmented
+from xfer.balance import check_classes, class_weights, draw_epoch, focal_factors
 from xfer.errors import NotFinite, RecipeError
 from xfer.models.net import Net
+from xfer.numerics import seed_of
 from xfer.optim import (
     add_l1_gradient,
     build_optimizer,
@@ -78,6 +81,12 @@ class Training:
         self.pixels = data.pixels
         self.rows = data.splits["train"]
         self.labels = data.labels
+        labels = self.labels[self.rows]
+        check_classes(recipe.balance, labels, data.classes)
+        self.weights: Tensor | None = None
+        if recipe.balance == "class_weights":
+            weights = class_weights(labels, len(data.classes))
+            self.weights = torch.from_numpy(weights).float().to(device)
         self.device = device
         self.epochs = epochs
         self.lr = 0.0
@@ -96,15 +105,16 @@ class Training:
     def epoch(
         self, epoch: int, generator: np.random.Generator, *, losses: Sequence[float]
     ) -> dict[str, float]:
-        """One pass over the training part, in an order drawn from the generator.
+        """One pass over what the recipe's balance makes of the training part, in random order.
 
         Args:
             epoch: from 1; places its steps in the phases and the schedule.
-            generator: advanced.
+            generator: advanced; images, their order and their changes are drawn from it.
             losses: on validation, after each epoch before this one.
 
         Returns:
-            `loss`, the cross-entropy without penalties and label smoothing, and `accuracy`.
+            `loss`, the cross-entropy without penalties, label smoothing, class weights and focal
+            factors, and `accuracy`, both over the images of the epoch's steps.
 
         Raises:
             NotFinite: in the step whose loss is no longer a number.
@@ -113,21 +123,27 @@ class Training:
         head_first = recipe.head_first if epoch <= head_epochs(recipe) else None
         net.head_only(head_first is not None)
         net.train()
-        parts = batches(generator.permutation(self.rows), recipe.batch_size)
+        drawn = draw_epoch(self.rows, self.labels[self.rows], recipe.balance, generator)
+        parts = batches(generator.permutation(len(drawn.rows)), recipe.batch_size)
+        # After the order, which is then the same with and without augmentation.
+        seed = int(generator.integers(2**63))
         total = 0.0
         answers: list[Tensor] = []
-        for number, rows in enumerate(parts):
+        for number, part in enumerate(parts):
+            rows = drawn.rows[part]
             if head_first is not None:
                 self.lr = head_first.lr
             else:
                 self.lr = self._scheduled(epoch, number, steps=len(parts), losses=losses)
             set_lr(optimizer, self.lr)
             labels = torch.from_numpy(self.labels[rows]).to(self.device, non_blocking=True)
-            features = net.prefix(to_images(self.pixels[rows], self.device))
-            logits = net.suffix(features)
-            smoothed = cross_entropy(logits, labels, label_smoothing=recipe.label_smoothing)
+            images = to_images(self.pixels[rows], self.device)
+            if recipe.augment.mode == "fresh":
+                images = self._augmented(images, rows, drawn.repeats[part], seed)
+            logits = net.suffix(net.prefix(images))
+            minimised = self._minimised(logits, labels)
             optimizer.zero_grad(set_to_none=True)
-            smoothed.backward()
+            minimised.backward()
             if recipe.l1:
                 add_l1_gradient(self.l1_weights, recipe.l1)
             if recipe.clip_norm is not None:
@@ -135,7 +151,7 @@ class Training:
             optimizer.step()
             logits = logits.detach()
             answers.append(logits.argmax(dim=1) == labels)
-            loss = cross_entropy(logits, labels) if recipe.label_smoothing else smoothed
+            loss = cross_entropy(logits, labels)
             value = loss.item()  # the step's one wait for the device, after all of it is queued
             if not isfinite(value):
                 name, lr = ("head_first.lr", head_first.lr) if head_first else ("lr", recipe.lr)
@@ -144,8 +160,41 @@ class Training:
                     f"({recipe.optimizer}, {name} {lr:g}); a lower {name} may help."
                 )
             total += value * len(rows)
-        right = int(torch.cat(answers).sum())
-        return {"loss": total / len(self.rows), "accuracy": right / len(self.rows)}
+        right, images_seen = int(torch.cat(answers).sum()), len(drawn.rows)
+        return {"loss": total / images_seen, "accuracy": right / images_seen}
+
+    def _augmented(self, images: Tensor, rows: Rows, repeats: Rows, seed: int) -> Tensor:
+        """The images as they are trained on: changed, or those that are shown again changed.
+
+        Seeds come from the epoch's, the image and how often it was there: what it becomes depends
+        neither on the batch nor on the order.
+        """
+        augment = self.recipe.augment
+        places = np.arange(len(rows))
+        if self.recipe.balance == "oversample_augmented":
+            places = np.flatnonzero(repeats)
+        seeds = [seed_of(seed, int(rows[place]), int(repeats[place])) for place in places]
+        if len(places) == len(rows):
+            return augmented(images, augment, seeds)
+        where = torch.from_numpy(places).to(self.device)
+        values = images.float().div_(255)
+        return values.index_copy_(0, where, augmented(images[where], augment, seeds))
+
+    def _minimised(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """The mean over a batch, without `l1`.
+
+        Class weights and focal factors multiply each image's loss, and the sum is divided by the
+        number of images, not by the sum of weights: a batch of one class would otherwise lose them.
+        """
+        smoothing = self.recipe.label_smoothing
+        if self.recipe.balance == "focal":
+            factors = focal_factors(logits, labels, self.recipe.focal_gamma)
+        elif self.weights is not None:
+            factors = self.weights[labels]
+        else:
+            return cross_entropy(logits, labels, label_smoothing=smoothing)
+        each = cross_entropy(logits, labels, label_smoothing=smoothing, reduction="none")
+        return (factors * each).mean()
 
     def _scheduled(self, epoch: int, number: int, *, steps: int, losses: Sequence[float]) -> float:
         """The head's learning rate in a step of an epoch that has so many; not of `head_first`."""

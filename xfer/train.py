@@ -2,9 +2,9 @@
 
     python -m xfer.train --recipe recipe.json --data PATH
 
-Training repeats: order, dropout and everything else random in an epoch come from (seed, epoch)
-alone, so a run that goes on from a checkpoint gives the numbers of one that was never interrupted:
-bit by bit on the CPU, at the same number of threads.
+Training repeats: order, balance, augmentation, dropout and everything else random in an epoch come
+from (seed, epoch) alone, so a run that goes on from a checkpoint gives the numbers of one that was
+never interrupted: bit by bit on the CPU, at the same number of threads.
 """
 
 from __future__ import annotations
@@ -41,8 +41,9 @@ class EpochResult:
     epoch: int
     """From 1."""
     train: dict[str, float]
-    """`loss` (cross-entropy without penalties and label smoothing) and `accuracy`, over the epoch's
-    steps, while the weights change and dropout acts."""
+    """`loss` (cross-entropy without penalties, label smoothing, class weights and focal factors)
+    and `accuracy`, over the epoch's steps, while the weights change and dropout acts: of images as
+    `balance` draws and `augment` changes them."""
     val: dict[str, float]
     """`loss` and all of `xfer.evaluate.metrics`; with two classes at `threshold`."""
     search_score: float
@@ -87,7 +88,7 @@ def fit(
         recipe: with its number of epochs.
         data: images, labels and splits.
         objective: what the search score is made of.
-        seed: 0 or more; of first weights, order and dropout.
+        seed: 0 or more; of first weights and of all that is random in an epoch.
         checkpoint: folder of this run's checkpoint; None keeps nothing.
         device: None takes `xfer.numerics.pick_device()`.
 

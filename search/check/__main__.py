@@ -10,6 +10,7 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from search.check.checked import Checked
 from search.check.inspection import Inspection, inspect
@@ -31,11 +32,23 @@ def main(argv: Sequence[str]) -> int:
         options = parse(argv, prog="python -m search.check")
         plan = make_plan(load_space(options.space), options)
         inspection = inspect(plan)
+        if options.strict:
+            inspection = _strict(inspection)
     except (SearchError, XferError) as error:
         print(error, file=sys.stderr)
         return 2
     show(plan, inspection)
     return 2 if inspection.checked.problems else 0
+
+
+def _strict(inspection: Inspection) -> Inspection:
+    """With what a listing shows of the audit's findings among the problems."""
+    checked, splits = inspection.checked, inspection.splits
+    removed = splits.removed if splits is not None else ()
+    note = "--strict: a run reads the images first, and may find more than their names show."
+    problems = (*checked.problems, *(f"--strict: {said.removesuffix('.')}" for said in removed))
+    notes = (*(said for said in checked.notes if said not in removed), note)
+    return replace(inspection, checked=replace(checked, problems=problems, notes=notes))
 
 
 def show(plan: Plan, inspection: Inspection) -> None:

@@ -29,7 +29,8 @@ class Inspection:
 def inspect(plan: Plan) -> Inspection:
     """Lists the images, splits them, and checks the space against what is there.
 
-    No image is decoded and no weights are fetched.
+    No image is read and no weights are fetched: of what has to leave a part, patients are known
+    here, copies of pictures are not.
     """
     from xfer.data.sources import open_source
     from xfer.data.splits import split_items
@@ -38,7 +39,13 @@ def inspect(plan: Plan) -> Inspection:
     problems: tuple[str, ...] = ()
     try:
         source = open_source(plan.data, seed=SPLIT_SEED)
-        splits = split_items(source.items, seed=SPLIT_SEED)
+        splits = split_items(
+            source.items,
+            seed=SPLIT_SEED,
+            positive=source.positive,
+            classes=source.classes,
+            given=plan.options.given_parts,
+        )
     except DataError as error:
         problems = (str(error).removesuffix("."),)
     classes, prevalence = 2, None
@@ -54,6 +61,7 @@ def inspect(plan: Plan) -> Inspection:
         train_images=None if splits is None else len(splits.train),
         prevalence=prevalence,
     )
-    notes = (*checked.notes, *(source.notes if source else ()), *(splits.made if splits else ()))
-    checked = replace(checked, problems=problems + checked.problems, notes=notes)
+    notes = [*checked.notes, *(source.notes if source else ())]
+    notes += [*splits.made, *splits.removed, *splits.marks] if splits else []
+    checked = replace(checked, problems=problems + checked.problems, notes=tuple(notes))
     return Inspection(checked=checked, source=source, splits=splits)

@@ -12,7 +12,7 @@ from search.report.reading import Reading
 
 
 def data(reading: Reading) -> Html:
-    """Images per split and class, and what the audit found."""
+    """Images per split and class, how the parts were made, and what the audit found."""
     audit = reading.audit
     splits = audit.get("splits") or {}
     findings = audit.get("findings")
@@ -22,6 +22,7 @@ def data(reading: Reading) -> Html:
         parts.append(_grid(splits))
     elif counts:
         parts.append(value_shown(counts))
+    parts += [element("p", str(said)) for said in audit.get("made") or []]
     if findings:
         heads = ("found", "how often", "what it does to the result", "what was done", "examples")
         rows = [

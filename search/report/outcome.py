@@ -17,6 +17,7 @@ def head(reading: Reading) -> Html:
     marks = [str(mark) for mark in result.get("marks") or []]
     if is_demo(reading) and not any("DEMO" in mark for mark in marks):
         marks.insert(0, "DEMO, SYNTHETIC IMAGES: nothing below is about real images.")
+    marks += [str(m) for m in reading.audit.get("marks") or [] if m not in marks]
     marks += unfinished(reading)
     marks += [f"Damaged and left out: {what}" for what in reading.damaged]
     return joined(

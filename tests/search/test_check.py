@@ -289,8 +289,8 @@ MISTAKES: list[tuple[str, dict[str, str], str]] = [
     ),
     (
         "something that is not built yet",
-        {"body": 'return Recipe(model=ConvNet(kernels=(8,)), lr=1e-3, balance="oversample")  # !'},
-        r"Recipe.balance='oversample' is not built yet",
+        {"body": 'return Recipe(model=ConvNet(kernels=(8,)), lr=1e-3, balance="ensemble")  # !'},
+        r"Recipe.balance='ensemble' is not built yet",
     ),
     (
         "another vocabulary",

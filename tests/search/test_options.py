@@ -16,7 +16,7 @@ EVERYTHING = [
     "resnet18, mobilenet_v2", "--weights", "none", "--offline", "--known", "a, b", "--known", "c",
     "--workers", "2", "--gpus-per-trial", "0.5", "--address", "auto", "--cache-gb", "2.5",
     "--name", "x-2", "--out", "here", "--resume", "--keep", "5", "--storage", "sqlite:///s.db",
-    "--dry-run", "--reopen-test",
+    "--dry-run", "--reopen-test", "--keep-splits", "--strict",
 ]  # fmt: skip
 
 
@@ -33,13 +33,14 @@ def test_every_flag_reaches_its_field() -> None:
         minutes=1.5, seed=2**32 - 1, backbones=("resnet18", "mobilenet_v2"), weights="none",
         offline=True, known=("a, b", "c"), workers=2, gpus_per_trial=0.5, address="auto",
         cache_gb=2.5, name="x-2", out="here", resume=True, keep=5, storage="sqlite:///s.db",
-        dry_run=True, reopen_test=True,
+        dry_run=True, reopen_test=True, keep_splits=True, strict=True,
     )  # fmt: skip
     flags = {
         row[0].removeprefix("--").replace("-", "_") for rows in GROUPS.values() for row in rows
     }
     assert flags == {f.name for f in dataclasses.fields(Options)} - {"space", "given"}
-    assert options.given == flags - {"demo", "known_only"}
+    assert options.given == flags - {"demo", "known_only", "resplit"}
+    assert parse(["spaces/x.py", "--resplit"]).resplit
 
 
 def test_what_is_left_out_has_the_defaults() -> None:
@@ -86,9 +87,11 @@ def test_a_value_that_is_not_allowed_is_told_with_what_is(flag: str, value: str,
     assert text in refused("spaces/x.py", flag, value)
 
 
-@pytest.mark.parametrize("flag", [flag for flag, metavar in UNBUILT.items() if metavar is None])
-def test_a_switch_without_code_is_refused_by_name(flag: str) -> None:
-    assert refused("spaces/x.py", flag) == f"{flag} is not built yet; leave it out."
+@pytest.mark.parametrize(
+    ("flags", "given"), [([], "clean"), (["--keep-splits"], "keep"), (["--resplit"], "resplit")]
+)
+def test_given_parts_are_cleaned_kept_or_split_anew(flags: list[str], given: str) -> None:
+    assert parse(["spaces/x.py", *flags]).given_parts == given
 
 
 def test_no_refits_is_what_there_is() -> None:
@@ -106,6 +109,7 @@ def test_no_refits_is_what_there_is() -> None:
         (["x.py", "--trials"], "argument --trials: expected one argument."),
         (["x.py", "--demo", "--data", "d"], "--demo and --data exclude each other"),
         (["x.py", "--known-only", "--trials", "3"], "--known-only and --trials exclude each other"),
+        (["x.py", "--resplit", "--keep-splits"], "--resplit and --keep-splits exclude each other"),
         (["x.py", "--reopen-test"], "--reopen-test needs --resume"),
         ([], "no space file was given: python -m search.run spaces/digits.py"),
     ],
@@ -117,14 +121,14 @@ def test_a_wrong_command_line_is_one_sentence(argv: list[str], text: str) -> Non
 
 
 def test_several_mistakes_are_told_together() -> None:
-    message = refused("x.py", "--epoch", "3", "--trials", "0", "--strict", "--weights", "all")
+    message = refused("x.py", "--epoch", "3", "--trials", "0", "--folds", "5", "--weights", "all")
     lines = message.splitlines()
     assert lines[0] == "4 problems:"
     assert [line.split()[0] for line in lines[1:]] == [
         "--epoch",
         "--trials",
         "--weights",
-        "--strict",
+        "--folds",
     ]
 
 
@@ -159,12 +163,28 @@ def test_a_resumed_run_keeps_what_its_command_line_leaves_out() -> None:
     assert not resumed.offline  # of the moment, not of the run
 
 
+@pytest.mark.parametrize("flag", ["--keep-splits", "--resplit", "--strict"])
+def test_a_resumed_run_goes_on_with_its_parts_and_its_strictness(flag: str) -> None:
+    begun = parse(["x.py", flag])
+    resumed = parse(["x.py", "--resume"]).resumed(json.loads(json.dumps(begun.to_json())))
+    assert resumed.given_parts == begun.given_parts
+    assert resumed.strict == begun.strict
+
+
+def test_a_run_of_a_version_without_a_flag_is_resumed_without_it() -> None:
+    new = ("resplit", "keep_splits", "strict")
+    old = {name: value for name, value in parse(OLD).to_json().items() if name not in new}
+    resumed = parse(["x.py", "--resume"]).resumed(old)
+    assert (resumed.given_parts, resumed.strict) == ("clean", False)
+
+
 @pytest.mark.parametrize(
     "flags",
     [
         ["--trials", "20"], ["--minutes", "9"], ["--workers", "3"], ["--gpus-per-trial", "1"],
         ["--offline"], ["--cache-gb", "9"], ["--keep", "1"], ["--dry-run"], ["--reopen-test"],
         ["--address", "a"], ["--epochs", "5"], ["--backbones", "resnet18"], ["--seed", "0"],
+        ["--strict"],
     ],
     ids=" ".join,
 )  # fmt: skip
@@ -184,6 +204,8 @@ def test_a_resumed_run_may_repeat_itself_and_change_how_it_is_run(flags: list[st
         ),
         (["--weights", "none"], "--weights was left out when the run began"),
         (["--demo"], "--demo was left out when the run began and cannot become given"),
+        (["--keep-splits"], "--keep-splits was left out when the run began"),
+        (["--resplit"], "--resplit was left out when the run began and cannot become given"),
         (["--storage", "sqlite:///a"], "--storage was left out when"),
     ],
 )

@@ -59,7 +59,7 @@ def test_a_folder_becomes_pixels_labels_and_parts(tmp_path, store):
     assert (loading.images, loading.patients, loading.images_decoded) == (48, 24, 48)
     assert len(loading.made) == 2
     assert loading.summary() == {
-        "images": 48, "patients": 24, "skipped": 0,
+        "images": 48, "patients": 24, "skipped": 0, "removed": 0,
         "splits": {
             "train": {"well": 16, "ill": 16}, "val": {"well": 4, "ill": 4},
             "test": {"well": 4, "ill": 4},
@@ -331,14 +331,16 @@ def test_copies_share_a_row_and_are_told(tmp_path, store):
     assert finding(found, "duplicate")["count"] == 2
     conflict = finding(found, "label_conflict")
     assert conflict["count"] == 1
-    assert conflict["examples"] == ["ill/ill0_0.png = ill/ill0_1.png = well/well5_0.png"]
+    assert conflict["examples"] == [
+        "ill/ill0_0.png (ill) = ill/ill0_1.png (ill) = well/well5_0.png (well)"
+    ]
 
 
 def test_the_audit_counts_parts_and_tells_leaks_and_small_parts(tmp_path, store):
     for part in ("train", "val", "test"):
         pictures(tmp_path / "data" / part, patients=3, seed=len(part))
         pictures(tmp_path / "data" / part, patients=20, kinds=("well",))
-    data, loading = load_dataset(asked(tmp_path / "data"), store=store)
+    data, loading = load_dataset(asked(tmp_path / "data"), store=store, given="keep")
     found = audit(data, loading)
     leak = finding(found, "patient_leak")
     assert leak["count"] == 23
@@ -420,11 +422,18 @@ def test_pneumoniamnist_is_as_its_readme_says(store):
     images = replace(CHEST, path=str(DATA / "pneumoniamnist.npz"), size=28, channels=1)
     data, loading = load_dataset(images, store=store)
     assert {part: sum(of.values()) for part, of in loading.counts.items()} == {
-        "train": 4_708, "val": 524, "test": 624,
+        "train": 4_698, "val": 524, "test": 624,
     }  # fmt: skip
+    assert loading.removed == (
+        "10 images were taken out of train: the val part has the same pictures.",
+    )
     assert data.classes == ("normal", "pneumonia")
     assert int(data.labels.sum()) == 3_494 + 389 + 390
-    assert "8 contents are in several parts" in finding(audit(data, loading), "duplicate")["effect"]
+    kept = load_dataset(images, store=store, given="keep")
+    assert "8 of 524 in val have a copy in train" in finding(audit(*kept), "duplicate")["effect"]
+    told = finding(audit(data, loading), "duplicate")
+    assert "8 of 524 in val had a copy in train" in told["effect"]
+    assert told["action"].endswith("were left out: 10 of train.")
     with np.load(images.path) as raw:
         np.testing.assert_array_equal(data.pixels[np.arange(5)][..., 0], raw["train_images"][:5])
 

@@ -10,6 +10,7 @@ from xfer.errors import RecipeError
 from xfer.recipe import (
     Activation,
     Augment,
+    Balance,
     BestScore,
     ConvNet,
     FixedThreshold,
@@ -98,10 +99,30 @@ schedules = schedules_of(
 ) | schedules_of(st.just("one_cycle"), st.just(0.0))
 
 
+small = st.floats(0, 0.9)
+zooms = small | st.tuples(st.floats(0.1, 0.99), st.floats(1, 10))
+augments = st.builds(Augment) | st.builds(
+    Augment,
+    st.just("fresh"),
+    flip_horizontal=st.booleans(),
+    flip_vertical=st.booleans(),
+    rotation=st.floats(1e-3, 180),
+    shift=st.floats(0, 1),
+    shear=st.floats(0, 60),
+    zoom=zooms,
+    brightness=small,
+    contrast=small,
+    noise=small,
+    erase=small,
+    one_of=st.booleans(),
+)
+
+
 def recipes_of(**fields):
     return st.builds(
         Recipe,
         head=heads,
+        focal_gamma=st.floats(0, 10),
         lr=st.floats(1e-9, 10),
         schedule=schedules,
         batch_size=st.integers(1, 4096),
@@ -117,11 +138,15 @@ def recipes_of(**fields):
 
 recipes = recipes_of(
     model=convnets | frozen | thawed,
+    augment=augments,
+    balance=st.sampled_from([name for name in get_args(Balance) if "augmented" not in name]),
     optimizer=st.sampled_from(("adam", "adamw", "sgd")),
     momentum=st.floats(0, 0.9999),
     epochs=st.none() | st.integers(1, 100),
 ) | recipes_of(
     model=thawed,
+    augment=st.just(Augment.study_d()),
+    balance=st.just("oversample_augmented"),
     optimizer=st.just("sgd"),
     nesterov=st.booleans(),
     head_first=st.builds(HeadFirst, epochs=st.integers(1, 50), lr=st.floats(1e-9, 10)),
@@ -150,6 +175,14 @@ objectives = st.builds(
 @given(recipes | objectives | images)
 def test_json_loses_nothing(value: Any) -> None:
     assert from_json(json.loads(json.dumps(to_json(value), allow_nan=False))) == value
+
+
+def test_recipes_written_before_augmentation_and_balance_were_built_still_load() -> None:
+    recipe = Recipe(model=NET, lr=1e-3)
+    written = to_json(recipe) | {"augment": {"kind": "Augment", "mode": "none"}}
+    del written["focal_gamma"]
+    assert written["balance"] == "none"
+    assert from_json(written) == recipe
 
 
 NET = ConvNet(kernels=(8,))
@@ -221,6 +254,23 @@ WRONG = {
     ),
     "label_smoothing": (lambda v: Recipe(model=NET, lr=1, label_smoothing=v), 0.95, "in [0, 0.9]"),
     "clip_norm": (lambda v: Recipe(model=NET, lr=1, clip_norm=v), 0, "a number in [1e-06, 1e+06]"),
+    "rotation": (lambda v: Augment("fresh", rotation=v), 181, "a number in [0, 180]"),
+    "shift": (lambda v: Augment("fresh", shift=v), -0.1, "a number in [0, 1]"),
+    "shear": (lambda v: Augment("fresh", shear=v), 90, "a number in [0, 60]"),
+    "zoom": (lambda v: Augment("fresh", zoom=v), 1.5, "Augment.zoom must be a number in [0, 0.9]"),
+    "zoom, three": (lambda v: Augment("fresh", zoom=v), (1, 1, 2), "the least and the largest fa"),
+    "zoom, turned": (lambda v: Augment("fresh", zoom=v), (1.2, 0.8), "least factor, then the lar"),
+    "zoom, text": (lambda v: Augment("fresh", zoom=v), "x", "a number in [0, 0.9]"),
+    "zoom, one wrong": (lambda v: Augment("fresh", zoom=(v, 1)), 0, "zoom[0] must be a number in"),
+    "brightness": (lambda v: Augment("fresh", brightness=v), 2, "a number in [0, 1]"),
+    "contrast": (lambda v: Augment("fresh", contrast=v), 2, "a number in [0, 1]"),
+    "noise": (lambda v: Augment("fresh", noise=v), 2, "a number in [0, 1]"),
+    "erase": (lambda v: Augment("fresh", erase=v), 1, "a number in [0, 0.9]"),
+    "flip": (lambda v: Augment("fresh", flip_vertical=v), 1, "flip_vertical must be a bool"),
+    "one_of": (lambda v: Augment("fresh", rotation=9, one_of=v), 1, "one_of must be a bool"),
+    "mode": (Augment, "often", "must be one of ('none', 'fresh')"),
+    "balance": (lambda v: Recipe(model=NET, lr=1, balance=v), "smote", "must be one of ('none', '"),
+    "focal_gamma": (lambda v: Recipe(model=NET, lr=1, focal_gamma=v), -1, "a number in [0, 10]"),
     "l1_on": (lambda v: Recipe(model=NET, lr=1, l1_on=v), "head", "one of ('all', 'convolutions')"),
 }  # fmt: skip
 
@@ -251,8 +301,8 @@ def test_one_dropout_is_that_of_every_place_and_several_are_each_ones() -> None:
     ("make", "name"),
     [
         (lambda: Objective("cost"), "cost"),  # type: ignore[arg-type]
-        (lambda: Augment("fresh"), "fresh"),
-        (lambda: Recipe(model=NET, lr=1e-3, balance="focal"), "focal"),
+        (lambda: Augment("views"), "views"),
+        (lambda: Recipe(model=NET, lr=1e-3, balance="ensemble"), "ensemble"),  # type: ignore[arg-type]
     ],
 )
 def test_what_has_no_code_yet_is_refused_by_name(make: Any, name: str) -> None:
@@ -260,6 +310,52 @@ def test_what_has_no_code_yet_is_refused_by_name(make: Any, name: str) -> None:
         make()
     assert "is not built yet" in str(caught.value)
     assert name in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (
+            lambda: Augment(rotation=5, flip_vertical=True, zoom=0.1, one_of=True),
+            "Augment.mode='none' changes nothing, so flip_vertical, rotation, zoom, one_of must "
+            "stay at the default; mode='fresh' uses what is given",
+        ),
+        (
+            lambda: Augment("fresh", zoom=(1, 1)),
+            "Augment.mode='fresh' needs at least one change, such as rotation=10; mode='none' "
+            "needs none",
+        ),
+        (
+            lambda: Recipe(model=NET, lr=1e-3, balance="oversample_augmented"),
+            "Recipe.balance='oversample_augmented' needs an augment, such as Augment.light(); "
+            "balance='oversample' repeats images as they are",
+        ),
+    ],
+)
+def test_nothing_that_was_given_is_ignored(make: Any, said: str) -> None:
+    with pytest.raises(RecipeError) as caught:
+        make()
+    assert str(caught.value) == said
+
+
+@pytest.mark.parametrize(
+    ("augment", "changes"),
+    [
+        (Augment(), ()),
+        (Augment.light(), ("rotation", "shift", "brightness", "contrast", "zoom")),
+        (Augment.study_a(), ("rotation",)),
+        (Augment.study_c(), ("flip_horizontal", "rotation", "shift", "shear", "zoom")),
+        (Augment.study_d(), ("flip_horizontal", "rotation", "zoom")),
+        (Augment.study_f(), ("rotation",)),
+    ],
+)
+def test_a_preset_changes_what_it_says(augment: Augment, changes: tuple[str, ...]) -> None:
+    assert augment.changes == changes
+
+
+def test_one_number_of_zoom_is_as_much_down_as_up_and_two_are_as_given() -> None:
+    assert Augment("fresh", zoom=0.25).zooms == (0.75, 1.25)
+    assert Augment.study_d().zooms == (0.75, 1.25)
 
 
 def test_all_problems_of_a_value_are_told_at_once() -> None:
@@ -272,6 +368,7 @@ def test_lists_are_taken_for_tuples() -> None:
     for typed, meant in [
         (ConvNet(kernels=[8, 16], pool_after=[2]), ConvNet(kernels=(8, 16), pool_after=(2,))),  # type: ignore[arg-type]
         (Pretrained("x", train=["a", "b"]), Pretrained("x", train=("a", "b"))),  # type: ignore[arg-type]
+        (Augment("fresh", zoom=[0.5, 2]), Augment("fresh", zoom=(0.5, 2))),  # type: ignore[arg-type]
         (Head(dense=[8], dropout=[0.1, 0.2]), Head(dense=(8,), dropout=(0.1, 0.2))),  # type: ignore[arg-type]
     ]:
         assert typed == meant

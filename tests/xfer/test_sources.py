@@ -152,6 +152,18 @@ def test_patients_and_subgroups_come_from_the_files_own_name(tmp_path):
     assert source.notes == ("1 of 6 file names do not match `patient`: these images stand alone.",)
 
 
+@pytest.mark.parametrize("above", ["", "train/"])
+def test_patterns_look_into_folders_below_the_class_but_not_above(tmp_path, above):
+    names = ("ill_9/patient_01/a.png", "ill_9/patient_01/site_b/a.png", "well_9/patient_02/a.png")
+    tree(tmp_path, *(above + name for name in names), f"{above}well_9/a.png")
+    patterns = {"patient": r"(?:patient|ill|well|train)_?(\d*)", "subgroup": r"site_(\w)"}
+    source = opened(tmp_path, positive="ill_9", **patterns)
+    assert [(it.patient, it.subgroup) for it in source.items] == [
+        ("01", None), ("01", "b"), (f"{above}well_9/a.png", None), ("02", None),
+    ]  # fmt: skip
+    assert source.unmatched == 1
+
+
 def test_a_pattern_without_a_group_gives_all_that_it_matches(tmp_path):
     source = opened(tree(tmp_path, "ill/p12_1.png", "well/p13_1.png"), patient=r"p\d+")
     assert [it.patient for it in source.items] == ["p12", "p13"]
@@ -245,6 +257,17 @@ def test_an_empty_class_folder_is_named(tmp_path):
     message = error(tmp_path)
     assert f"class folder {tmp_path / 'val/ill'} has no images" in message
     assert f"class folder {tmp_path / 'val/well'} has no images" in message
+
+
+@pytest.mark.parametrize(
+    ("name", "content"), [("2.DCM", b""), ("2", bytes(128) + b"DICM" + bytes(9))]
+)
+def test_dicom_is_refused_as_such_by_name_or_content(tmp_path, name, content):
+    tree(tmp_path, "ill/1.png", "well/1.png")
+    (tmp_path / "ill" / name).write_bytes(content)
+    message = error(tmp_path)
+    assert f"ill/{name} is DICOM, and the extra `dicom` that will read it" in message
+    assert "not built yet: export the images as PNG or TIFF" in message
 
 
 def test_all_problems_are_told_at_once(tmp_path):

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import torch
 from tiny_data import CPU, run, tiny_data, tiny_recipe
-from torch.nn.functional import cross_entropy, log_softmax, one_hot
+from torch.nn.functional import cross_entropy, log_softmax, one_hot, softmax
 
 from xfer.models.assembly import assemble
-from xfer.recipe import ConvNet, Head, Recipe, Schedule
+from xfer.recipe import Augment, ConvNet, Head, Recipe, Schedule
 from xfer.schedules import plateaus
-from xfer.steps import Training, to_images
+from xfer.steps import Training, predict_logits, to_images
 
 PLAIN = {"model": ConvNet(kernels=(4, 8)), "head": Head(dense=(6,)), "optimizer": "sgd"}
 """Without norms, dropout and momentum, a step of all images can be written by hand."""
@@ -88,10 +88,168 @@ def test_l1_pulls_what_it_is_said_to_be_on(on):
         torch.testing.assert_close(pulls[name] - plain[name], expected, rtol=1e-4, atol=1e-6)
 
 
-def rates_of(recipe: Recipe, *, epochs: int, losses=()):
-    """The head's learning rate in every step, as the optimiser has it."""
-    data = tiny_data(train=12)
+def unequal(data):
+    """Of the data's training part, all images of one class and some of the others."""
+    rows = data.splits["train"]
+    kept = rows[(data.labels[rows] == 0) | (np.arange(len(rows)) % 4 == 0)]
+    return replace(data, splits={**data.splits, "train": kept})
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+@pytest.mark.parametrize("balance", ["class_weights", "focal"])
+def test_weights_and_focal_factors_multiply_each_images_loss(balance, smoothing):
+    data, gamma = unequal(tiny_data(classes=3)), 1.5
+    recipe = tiny_recipe(
+        **PLAIN, lr=0.5, balance=balance, focal_gamma=gamma, label_smoothing=smoothing
+    )
+    before, after, told = one_step(recipe, data)
+    logits, labels = logits_of(before, data)
+    counts = torch.bincount(labels)
+    assert len(set(counts.tolist())) > 1
+    if balance == "focal":
+        factors = (1 - softmax(logits, dim=1).gather(1, labels[:, None])[:, 0]) ** gamma
+    else:
+        factors = (len(labels) / (3 * counts))[labels]
+    wanted = (1 - smoothing) * one_hot(labels, 3) + smoothing / 3
+    (factors * -(wanted * log_softmax(logits, dim=1)).sum(dim=1)).mean().backward()
+    for name, change in moved(before, after).items():
+        expected = -0.5 * before.get_parameter(name).grad
+        torch.testing.assert_close(change, expected, rtol=1e-3, atol=1e-6)
+    assert told["loss"] == pytest.approx(cross_entropy(logits, labels).item(), rel=1e-5)
+
+
+def test_class_weights_hold_in_a_batch_of_one_class():
+    """Divided by their sum, as cross_entropy would, they would cancel out in it."""
+    data = unequal(tiny_data(classes=3))
+    recipe = tiny_recipe(**PLAIN, lr=0.5, momentum=0.0, batch_size=1)
+    rows = data.splits["train"]
+    first = np.random.default_rng(0).permutation(rows)[0]
+    steps = []
+    for balance in ("none", "class_weights"):
+        net = assemble(recipe, classes=3, size=16, channels=1, seed=0)
+        training = Training(replace(recipe, balance=balance), net, data, epochs=1, device=CPU)
+        grads = []
+        training.optimizer.register_step_pre_hook(
+            lambda *_, net=net, grads=grads: grads.append(net.head.outputs.bias.grad.clone())
+        )
+        training.epoch(1, np.random.default_rng(0), losses=[])
+        steps.append(grads[0])
+    labels = data.labels[rows]
+    weight = len(labels) / (3 * (labels == data.labels[first]).sum())
+    torch.testing.assert_close(steps[1], weight * steps[0], rtol=1e-4, atol=1e-7)
+
+
+def seen_by_net(recipe: Recipe, data, *, epochs=1, seed=0):
+    """What the net is given in training, by epoch and step."""
+    size, channels = data.pixels.shape[2:]
+    net = assemble(recipe, classes=len(data.classes), size=size, channels=channels, seed=0)
+    training = Training(recipe, net, data, epochs=epochs, device=CPU)
+    found: list[list[torch.Tensor]] = []
+    net.normalise.register_forward_pre_hook(lambda _, given: found[-1].append(given[0].clone()))
+    for epoch in range(1, epochs + 1):
+        found.append([])
+        training.epoch(epoch, np.random.default_rng([seed, epoch]), losses=[])
+    return found
+
+
+def matches(images, data):
+    """For each image the row of the data that it is, bit for bit; -1 where it is none."""
+    plain = to_images(data.pixels, CPU).float().div_(255)
+    found = []
+    for image in images:
+        equal = [row for row, candidate in enumerate(plain) if torch.equal(image, candidate)]
+        found.append(equal[0] if equal else -1)
+    return np.array(found)
+
+
+AUGMENT = Augment("fresh", rotation=30, noise=0.1)
+
+
+def test_without_augmentation_the_net_sees_the_pixels_themselves():
+    data = tiny_data()
+    (steps,) = seen_by_net(tiny_recipe(), data)
+    assert all(images.dtype == torch.uint8 for images in steps)
+
+
+def test_training_images_are_changed_anew_in_every_epoch_and_by_its_generator_alone():
+    data = tiny_data()
+    recipe = tiny_recipe(augment=AUGMENT, batch_size=24)
+    (one,), (two,) = seen_by_net(recipe, data, epochs=2)
+    (again,), _ = seen_by_net(recipe, data, epochs=2)
+    assert torch.equal(one, again)
+    assert (matches(one, data) == -1).all()
+    assert not any(torch.equal(image, other) for image in one for other in two)
+
+
+def test_what_an_image_becomes_depends_neither_on_batch_size_nor_on_other_images():
+    data = tiny_data()
+    small, large = (
+        torch.cat(seen_by_net(tiny_recipe(augment=AUGMENT, batch_size=size), data)[0])
+        for size in (5, 24)
+    )
+    assert torch.equal(small, large)
+
+
+def test_the_order_of_images_is_the_same_with_and_without_augmentation():
+    data = tiny_data()
+    barely = Augment("fresh", brightness=1e-9)
+    plain, changed = (
+        torch.cat(seen_by_net(tiny_recipe(augment=augment), data)[0])
+        for augment in (Augment(), barely)
+    )
+    torch.testing.assert_close(changed, plain.float() / 255, rtol=0, atol=1e-6)
+
+
+def test_of_an_augmented_oversample_only_what_is_drawn_again_is_changed():
+    data = unequal(tiny_data(classes=3, train=36))
+    rows = data.splits["train"]
+    recipe = tiny_recipe(balance="oversample_augmented", augment=AUGMENT)
+    images = torch.cat(seen_by_net(recipe, data)[0])
+    found = matches(images, data)
+    assert sorted(found[found >= 0]) == rows.tolist()
+    missing = 3 * np.bincount(data.labels[rows]).max() - len(rows)
+    repeats = images[found == -1]
+    assert len(repeats) == missing > 0
+    # Also those of the same image differ from each other.
+    assert len({image.numpy().tobytes() for image in repeats}) == missing
+
+
+@pytest.mark.parametrize("balance", ["oversample", "undersample"])
+def test_every_showing_of_an_image_that_is_drawn_is_changed_differently(balance):
+    data = unequal(tiny_data(classes=3, train=36))
+    images = torch.cat(seen_by_net(tiny_recipe(balance=balance, augment=AUGMENT), data)[0])
+    assert (matches(images, data) == -1).all()
+    assert len({image.numpy().tobytes() for image in images}) == len(images)
+
+
+def test_predictions_are_made_on_images_as_they_are():
+    data = tiny_data()
+    recipe = tiny_recipe(augment=AUGMENT)
     net = assemble(recipe, classes=2, size=16, channels=1, seed=0)
+    given = []
+    net.normalise.register_forward_pre_hook(lambda _, images: given.append(images[0]))
+    predict_logits(net, data.pixels, data.splits["val"], device=CPU)
+    assert torch.equal(torch.cat(given), to_images(data.pixels[data.splits["val"]], CPU))
+
+
+@pytest.mark.parametrize(
+    ("balance", "images"), [("none", 18), ("oversample", 36), ("undersample", 9)]
+)
+def test_the_schedule_ends_with_the_steps_that_the_balance_leaves(balance, images):
+    data = unequal(tiny_data(classes=3, train=36))  # 12, 3 and 3
+    recipe = tiny_recipe(
+        schedule=Schedule("one_cycle"), balance=balance, batch_size=3, lr=0.5, epochs=2
+    )
+    rates = rates_of(recipe, epochs=2, data=data)
+    assert len(rates) == 2 * images / 3
+    assert rates[-1] == pytest.approx(0.5 / 250_000)
+    assert sum(rate == rates[-1] for rate in rates) == 1
+
+
+def rates_of(recipe: Recipe, *, epochs: int, losses=(), data=None):
+    """The head's learning rate in every step, as the optimiser has it."""
+    data = data or tiny_data(train=12)
+    net = assemble(recipe, classes=len(data.classes), size=16, channels=1, seed=0)
     training = Training(recipe, net, data, epochs=epochs, device=CPU)
     rates = []
     training.optimizer.register_step_post_hook(

@@ -11,9 +11,10 @@ import numpy as np
 
 from xfer.chunks import blake2b
 from xfer.data.decoded import Progress, decode_source
-from xfer.data.items import Item, Skipped, Source
+from xfer.data.duplicates import Duplicates, find_duplicates
+from xfer.data.items import SPLITS, Item, Skipped, Source, Split
 from xfer.data.sources import open_source
-from xfer.data.splits import Splits, split_items
+from xfer.data.splits import Given, Splits, split_items
 from xfer.errors import DataError
 from xfer.pixels import Pixels
 from xfer.recipe import Images
@@ -37,7 +38,7 @@ class Dataset:
     positive: int | None
     """1, or None where every class is predicted."""
     splits: dict[str, np.ndarray]
-    """`train`, `val` and `test`: int64 positions, ascending."""
+    """`train`, `val` and `test`: int64 positions, ascending. What was taken out is in none."""
     names: tuple[str, ...]
     """Of images, as in the source."""
     patients: tuple[str, ...]
@@ -89,7 +90,7 @@ class Loading:
     source: str
     """Where the images are."""
     images: int
-    """In the dataset."""
+    """In the dataset, those that were taken out of their part included."""
     patients: int
     """Different ones; an image that stands alone is one."""
     unmatched: int
@@ -97,7 +98,15 @@ class Loading:
     skipped: tuple[Skipped, ...]
     """Files left out."""
     made: tuple[str, ...]
-    """Parts that had to be cut, as sentences."""
+    """What was done to the parts, as sentences: what was cut, and then `removed`."""
+    removed: tuple[str, ...]
+    """What was taken out of which part, and why, as sentences."""
+    marks: tuple[str, ...]
+    """What has to stand beside every result, as sentences: parts were kept with their leaks."""
+    origins: tuple[Split, ...]
+    """By image, the part it was in before any was taken out."""
+    copies: Duplicates
+    """Images that are the same picture, by position."""
     notes: tuple[str, ...]
     """What else should be said on screen, as sentences."""
     counts: dict[str, dict[str, int]]
@@ -119,6 +128,7 @@ class Loading:
             "images": self.images,
             "patients": self.patients,
             "skipped": len(self.skipped),
+            "removed": self.images - sum(sum(part.values()) for part in self.counts.values()),
             "splits": self.counts,
         }
 
@@ -130,8 +140,11 @@ def load_dataset(
     seed: int = 0,
     progress: Progress | None = None,
     interpolations: Sequence[str] = ("bilinear",),
+    given: Given = "clean",
 ) -> tuple[Dataset, Loading]:
     """Lists, decodes once, leaves out what cannot be decoded, and splits.
+
+    Copies, exact and near ones, count as one picture when parts are cleaned and cut.
 
     Args:
         images: where the images are and how they are looked at.
@@ -140,10 +153,11 @@ def load_dataset(
         progress: told while decoding.
         interpolations: `bilinear`, `bicubic` or both; all are decoded, the dataset's own is the
             first.
+        given: what becomes of the parts that come with the images, as in `split_items`.
 
     Raises:
         DataError: the source cannot be used, or more than 5 % of the images, and more than three,
-            are damaged.
+            are damaged, or a part would be without a class.
         StoreError: no room for the decoded images.
         ValueError: `interpolations` is empty or names another.
     """
@@ -155,7 +169,15 @@ def load_dataset(
         source, images, store=store, interpolations=interpolations, progress=progress
     )
     items = [source.items[i] for i in decoded.kept]
-    splits = split_items(items, seed=seed, positive=source.positive, classes=source.classes)
+    copies = find_duplicates(decoded.pixels[interpolations[0]])
+    splits = split_items(
+        items,
+        seed=seed,
+        positive=source.positive,
+        classes=source.classes,
+        same=copies.same,
+        given=given,
+    )
     labels = np.array([item.label for item in items], dtype=np.int64)
     classes, positive = source.classes, None
     if source.positive is not None:
@@ -181,7 +203,11 @@ def load_dataset(
         patients=len(set(dataset.patients)),
         unmatched=source.unmatched,
         skipped=decoded.skipped,
-        made=splits.made,
+        made=(*splits.made, *splits.removed),
+        removed=splits.removed,
+        marks=splits.marks,
+        origins=_origins(items, splits),
+        copies=copies,
         notes=source.notes,
         counts=_counts(dataset),
         seconds=time.monotonic() - start,
@@ -199,6 +225,14 @@ def _binary(source: Source) -> tuple[str, str]:
     name = source.classes[source.positive]
     others = [other for other in source.classes if other != name]
     return (others[0] if len(others) == 1 else f"not {name}", name)
+
+
+def _origins(items: Sequence[Item], splits: Splits) -> tuple[Split, ...]:
+    origins: list[Split] = [item.split or "train" for item in items]
+    for split in SPLITS:
+        for position in splits.parts()[split]:
+            origins[position] = split
+    return tuple(origins)
 
 
 def _counts(dataset: Dataset) -> dict[str, dict[str, int]]:
@@ -220,7 +254,7 @@ def _digest(
 ) -> str:
     part = {int(i): split for split, positions in splits.parts().items() for i in positions}
     lines = [
-        f"{item.name}\0{content}\0{label}\0{part[i]}\n".encode()
+        f"{item.name}\0{content}\0{label}\0{part.get(i, '')}\n".encode()
         for i, (item, content, label) in enumerate(zip(items, contents, labels, strict=True))
     ]
     return blake2b(repr(tuple(classes)).encode(), *lines)

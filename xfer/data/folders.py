@@ -12,9 +12,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from xfer.data.decode import SUFFIXES, looks_like_image, read_image_file
+from xfer.data.dicom import DICOM, is_dicom, refuse_dicom
 from xfer.data.items import SPLITS, Listing, Skipped, Split
 
-_SPLIT_NAMES: dict[str, Split] = {
+SPLIT_NAMES: dict[str, Split] = {
     "train": "train",
     "training": "train",
     "val": "val",
@@ -23,6 +24,7 @@ _SPLIT_NAMES: dict[str, Split] = {
     "test": "test",
     "testing": "test",
 }
+"""Spellings of the parts, in small letters."""
 _CLUTTER = {"__macosx", "thumbs.db", "desktop.ini"}
 _EXAMPLE = "ROOT/CLASS/image.jpg, or ROOT/train/CLASS/image.jpg beside ROOT/val and ROOT/test"
 
@@ -35,7 +37,7 @@ def list_folder(root: Path) -> Listing:
     beside = [child.name for child in children if None not in parts and child not in parts.values()]
     if beside:
         notes.append(f"Left out, beside the train folder: {', '.join(map(_text, beside))}.")
-    files: list[tuple[Path, str, Split | None]] = []
+    files: list[tuple[Path, Path, Split | None]] = []
     skipped: list[Skipped] = []
     classes_of: dict[Split | None, set[str]] = {}
     for split, folder in parts.items():
@@ -48,25 +50,26 @@ def list_folder(root: Path) -> Listing:
         for child in class_folders:
             before = len(files)
             for path in _files(child):
-                reason = _no_image(path)
+                reason = no_image(path)
                 if reason is None:
-                    files.append((path, _text(child.name), split))
+                    files.append((path, child, split))
                 else:
                     name = _text(path.relative_to(root).as_posix())
                     skipped.append(Skipped(name=name, kind="not_image", reason=reason))
             if len(files) == before:
                 problems.append(f"class folder {_text(str(child))} has no images")
-    problems += _differing(classes_of)
+    problems = [*refuse_dicom(skipped), *problems, *_differing(classes_of)]
     paths = [path for path, _, _ in files]
     return Listing(
         name=_text(str(root)),
         names=[_text(path.relative_to(root).as_posix()) for path in paths],
-        classes=[name for _, name, _ in files],
+        classes=[_text(folder.name) for _, folder, _ in files],
         splits=[split for _, _, split in files],
         patients=None,
         has_file_names=True,
         read=lambda i: read_image_file(paths[i]),
         digest=None,
+        searched=[_text(path.relative_to(folder).as_posix()) for path, folder, _ in files],
         skipped=skipped,
         notes=notes,
         problems=problems,
@@ -76,9 +79,9 @@ def list_folder(root: Path) -> Listing:
 def _top(root: Path, notes: list[str]) -> tuple[Path, list[Path]]:
     """The folder that has class or split folders, where the one named has a single folder in it."""
     children = _folders(root)
-    if len(children) == 1 and children[0].name.casefold() not in _SPLIT_NAMES:
+    if len(children) == 1 and children[0].name.casefold() not in SPLIT_NAMES:
         inner = _folders(children[0])
-        if len(inner) >= 2 or any(child.name.casefold() in _SPLIT_NAMES for child in inner):
+        if len(inner) >= 2 or any(child.name.casefold() in SPLIT_NAMES for child in inner):
             notes.append(f"The images are one folder deeper: {_text(str(children[0]))}.")
             return children[0], inner
     return root, children
@@ -89,7 +92,7 @@ def _split_folders(root: Path, children: list[Path]) -> tuple[dict[Split | None,
     found: dict[Split | None, Path] = {}
     problems = []
     for child in children:
-        split = _SPLIT_NAMES.get(child.name.casefold())
+        split = SPLIT_NAMES.get(child.name.casefold())
         if split in found:
             problems.append(f"{root} has two {split} folders: {found[split].name}, {child.name}")
         elif split is not None:
@@ -144,12 +147,14 @@ def _leaves(path: Path, folder: Path) -> bool:
     return beside or here.is_relative_to(there)
 
 
-def _no_image(path: Path) -> str | None:
+def no_image(path: Path) -> str | None:
     """Why a file is none, or None. One that is named like an image is judged when it is decoded."""
     if path.suffix.lower() in SUFFIXES:
         return None
     if not path.is_file():  # a pipe would make the reader wait for ever
         return "not a regular file"
+    if is_dicom(path):
+        return DICOM
     return None if looks_like_image(path) else "its content is none"
 
 

@@ -65,6 +65,11 @@ class Listing:
     """As `Source.read`."""
     digest: Callable[[int], str] | None
     """As `Source.digest`, where that needs no pixels."""
+    searched: Sequence[str] | None = None
+    """Where patterns are searched, with `/`: of each file the path below its class folder, or below
+    a table's root. None: the file's own name."""
+    subgroups: Sequence[str | None] | None = None
+    """Each image's stratum, where the place itself knows; None: look into file names."""
     skipped: Sequence[Skipped] = ()
     """Files left out while listing."""
     notes: Sequence[str] = ()

@@ -1,7 +1,7 @@
 """Where are the images, which classes do they have, and who is the patient?
 
-`open_source` lists a folder tree, an `.npz` or something built in, without decoding anything, and
-tells all that is wrong with it at once.
+`open_source` lists a folder tree, an `.npz`, a table or something built in, without decoding
+anything, and tells all that is wrong with it at once.
 """
 
 from __future__ import annotations
@@ -18,10 +18,14 @@ from xfer.data.arrays import list_npz
 from xfer.data.builtin import PREFIX, list_builtin
 from xfer.data.folders import list_folder
 from xfer.data.items import Item, Listing, Skipped, Source
+from xfer.data.tables import list_table
 from xfer.errors import DataError
-from xfer.recipe import Images
+from xfer.recipe import Images, Table
 
 __all__ = ["Item", "Skipped", "Source", "open_source"]
+
+_TABLES = (".csv", ".parquet", ".pq", ".tsv")
+"""Endings of files that a `Table` names; any other will do there, too."""
 
 
 def open_source(images: Images, *, seed: int = 0) -> Source:
@@ -70,7 +74,7 @@ def open_source(images: Images, *, seed: int = 0) -> Source:
     if images.patient is not None and not listing.has_file_names:
         notes.append(f"{listing.name} has no file names for `patient`: each image stands alone.")
     number = {name: label for label, name in enumerate(classes)}
-    subgroups = _matches(listing, images.subgroup)
+    subgroups = listing.subgroups or _matches(listing, images.subgroup)
     return Source(
         name=listing.name,
         items=tuple(
@@ -89,7 +93,14 @@ def open_source(images: Images, *, seed: int = 0) -> Source:
     )
 
 
-def _list(path: str, seed: int) -> Listing:
+def _list(path: str | Table, seed: int) -> Listing:
+    if isinstance(path, Table):
+        file = Path(path.file).expanduser().absolute()
+        if file.is_file():
+            return list_table(path)
+        if file.is_dir():
+            raise DataError(f"{file} is a folder; Table(...) needs a CSV or Parquet file.")
+        raise DataError(f"no table at {file}: there is no such file.{_near(file)}")
     if path.startswith(PREFIX):
         return list_builtin(path, seed=seed)
     place = Path(path).expanduser().absolute()
@@ -100,24 +111,29 @@ def _list(path: str, seed: int) -> Listing:
             raise DataError(f"{error.filename} cannot be listed: {error.strerror}.") from None
     if place.is_file() and place.suffix.lower() == ".npz":
         return list_npz(place)
+    if place.is_file() and place.suffix.lower() in _TABLES:
+        raise DataError(
+            f"{place} is a table: say in the space which columns it has, with"
+            f' Images(Table("{place.name}", path=..., label=...)).'
+        )
     if place.exists():
         raise DataError(
             f"{place} is a file; images are a folder of class folders, or an .npz. Unpack it first."
         )
-    parent = place.parent
-    near = get_close_matches(place.name, _names_in(parent), n=1)
-    hint = f" Did you mean {parent / near[0]}?" if near else ""
     raise DataError(
-        f"no images at {place}: there is no such folder or file.{hint} Give a folder of class"
-        " folders or an .npz, with --data PATH or in the space."
+        f"no images at {place}: there is no such folder or file.{_near(place)} Give a folder of"
+        " class folders or an .npz, with --data PATH or in the space."
     )
 
 
-def _names_in(folder: Path) -> list[str]:
+def _near(place: Path) -> str:
+    """What of the same folder may have been meant."""
     try:
-        return [path.name for path in folder.iterdir()]
+        names = [path.name for path in place.parent.iterdir()]
     except OSError:
-        return []
+        return ""
+    near = get_close_matches(place.name, names, n=1)
+    return f" Did you mean {place.parent / near[0]}?" if near else ""
 
 
 def _find_class(wanted: str, classes: Sequence[str]) -> int | None:
@@ -140,11 +156,12 @@ def _quoted(name: str) -> str:
 
 
 def _matches(listing: Listing, pattern: str | None) -> list[str | None]:
-    """What the pattern's group, or all of it, matches in each file's own name."""
+    """What the pattern's group, or all of it, matches in each file's path or own name."""
     if pattern is None or not listing.has_file_names:
         return [None] * len(listing.names)
     search = re.compile(pattern).search
-    found = [search(name.rpartition("/")[2]) for name in listing.names]
+    texts = listing.searched or [name.rpartition("/")[2] for name in listing.names]
+    found = [search(text) for text in texts]
     return [match and (match[1] if match.re.groups else match[0]) for match in found]
 
 

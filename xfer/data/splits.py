@@ -1,7 +1,9 @@
 """Which images train, which choose, and which are asked once at the end?
 
-Splits that come with the images are kept. What is missing is cut by patient: nobody stands on two
-sides of a cut that is made here. Shares of classes are kept as far as patients allow.
+Parts that come with the images are kept, but for patients and pictures that a later part has too:
+those are taken out of train and val, and test never changes. What is missing is cut by patient:
+nobody and no picture stands on two sides of a cut that is made here. Shares of classes are kept as
+far as patients allow.
 """
 
 from __future__ import annotations
@@ -9,12 +11,17 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
 from xfer.data.items import SPLITS, Item, Split
+from xfer.data.leaks import kept_said, met, pictures_of, take_out, taken_said, together
 from xfer.errors import DataError
 
+Given = Literal["clean", "keep", "resplit"]
+"""What becomes of parts that come with the images: cleaned of whoever is in a later part too; kept
+as they are; or put together and split anew."""
 SHARE = 0.2
 """Of what is cut, by images: test from all, then val from the rest."""
 _DRAWS = 50  # patients with several classes can miss one by chance: draw again, then give up
@@ -23,7 +30,7 @@ _FEW = -1
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Splits:
-    """Positions of items, each in exactly one part."""
+    """Positions of items, each in one part, or in none where it was taken out."""
 
     train: np.ndarray
     """int64, ascending; so are the other two."""
@@ -33,6 +40,10 @@ class Splits:
     """Asked once, for the winner."""
     made: tuple[str, ...]
     """What had to be cut, as sentences; empty where all parts were given."""
+    removed: tuple[str, ...] = ()
+    """What was taken out of which part, and why, as sentences."""
+    marks: tuple[str, ...] = ()
+    """What has to stand beside every result, as sentences: parts were kept with their leaks."""
 
     def parts(self) -> dict[str, np.ndarray]:
         """The three by name."""
@@ -45,12 +56,18 @@ def split_items(
     seed: int,
     positive: int | None = None,
     classes: Sequence[str] = (),
+    same: Sequence[Sequence[int]] | None = None,
+    given: Given = "clean",
 ) -> Splits:
-    """Keeps the splits that items come with, and cuts those that are missing.
+    """Cleans or keeps the splits that items come with, and cuts those that are missing.
 
-    Test is 20 % of what is not in another part, val 20 % of what then remains for training. A
-    patient counts as the positive class if any image does, else as the class of most of the images
-    (the first of equals). Patients that are in a given part besides train are not cut.
+    Clean: images whose patient or picture is in the given test part leave val and train, and those
+    whose patient or picture is in the given val part leave train.
+
+    Test is 20 % of what is not in another part, val 20 % of what then remains for training. Images
+    of one patient or one picture are cut as one; they count as the positive class if any image
+    does, else as the class of most of the images (the first of equals). Whoever is in a given part
+    besides train is not cut.
 
     Args:
         items: in a fixed order; an item without a split counts as train.
@@ -58,9 +75,13 @@ def split_items(
         positive: the label that must not be missed; the others then count as one class where it is
             checked that every part has all classes.
         classes: names of labels, for messages.
+        same: groups of positions of items that show the same picture; their order says nothing.
+            None: nobody has looked.
+        given: what becomes of the splits that items come with.
 
     Raises:
-        DataError: a part would be without a class; how many patients would be needed.
+        DataError: a part would be without a class; how many patients would be needed, or which of
+            the other ways to split is open.
     """
     if positive is None:
         names = {label: repr(name) for label, name in enumerate(classes)}
@@ -68,37 +89,63 @@ def split_items(
         names = {0: "the other classes", 1: "the positive class"}
         if classes:
             names[1] = repr(classes[positive])
+    pictures = pictures_of(len(items), same or ())
+    anew = given == "resplit" and any(item.split in ("val", "test") for item in items)
     parts: dict[Split, list[int]] = {split: [] for split in SPLITS}
     for position, item in enumerate(items):
-        parts[item.split or "train"].append(position)
+        parts[item.split if item.split and not anew else "train"].append(position)
     seen = _classes(items, range(len(items)), positive)
     missing: list[Split] = [split for split in ("test", "val") if not parts[split]]
-    fixed = {items[i].patient for split in ("val", "test") for i in parts[split]}
-    free = [i for i in parts["train"] if items[i].patient not in fixed]
-    made = []
+    made, removed, marks, whole = [], (), (), parts
+    if given == "clean":
+        parts, taken = take_out(items, pictures, parts)
+        removed = taken_said(items, taken)
+    if given == "keep":
+        marks = (kept_said(items, pictures, parts, compared=same is not None),)
+    if anew:
+        made.append("The parts that the data has are put together, and all is split anew.")
     if missing:
-        cuts = _cuts(items, free, missing, seen, seed=seed, positive=positive)
+        held = [*parts["val"], *parts["test"]]
+        fixed = {i for met_again in met(items, pictures, parts["train"], held) for i in met_again}
+        groups = together(items, pictures, parts["train"])
+        groups = [group for group in groups if fixed.isdisjoint(group)]
+        cuts = _cuts(items, groups, missing, seen, seed=seed, positive=positive)
         if cuts is None:
-            raise DataError(_too_few(items, free, missing, positive, names))
+            ways = ", or have all parts cut anew with --resplit" if len(missing) < 2 else ""
+            told = _too_few(items, groups, missing, positive, names) + ways
+            raise DataError(" ".join([f"{told}.", *removed]))
         for split, cut in cuts.items():
             parts[split] = cut
             parts["train"] = sorted(set(parts["train"]) - set(cut))
             patients = len({items[i].patient for i in cut})
             whose = "" if patients == len(cut) else f" of {patients:,} patients"
+            why, end = f"The data has no {split} part", "from train for it"
+            if anew:
+                why, end = "Anew", f"for {split}"
             made.append(
-                f"The data has no {split} part: {len(cut):,} images{whose} were cut from train for"
-                f" it, by patient and class, with seed {seed}."
+                f"{why}: {len(cut):,} images{whose} were cut {end}, by patient and class, with seed"
+                f" {seed}."
             )
     for split, positions in parts.items():
         lacking = seen - _classes(items, positions, positive)
-        if lacking:
-            what = " and ".join(names.get(label, f"class {label}") for label in sorted(lacking))
+        if not lacking:
+            continue
+        lost = lacking & _classes(items, whole[split], positive)
+        labels = sorted(lost or lacking)
+        what = " and ".join(names.get(label, f"class {label}") for label in labels)
+        told = f"the {split} part has no image of {what}"
+        if lost:
             raise DataError(
-                f"the {split} part has no image of {what}; every part needs every class. Add some,"
-                " or put all images in one train folder and have the parts cut anew."
+                f"{told} any more; every part needs every class. {' '.join(removed)} Have all parts"
+                " cut anew with --resplit, or keep them as they are, leaks included, with"
+                " --keep-splits: every output is then marked."
             )
+        raise DataError(
+            f"{told}; every part needs every class. Add some, or have all parts cut anew with"
+            " --resplit."
+        )
     arrays = {split: np.array(sorted(parts[split]), dtype=np.int64) for split in SPLITS}
-    return Splits(**arrays, made=tuple(made))
+    return Splits(**arrays, made=tuple(made), removed=removed, marks=marks)
 
 
 def _classes(items: Sequence[Item], positions: Iterable[int], positive: int | None) -> set[int]:
@@ -109,7 +156,7 @@ def _classes(items: Sequence[Item], positions: Iterable[int], positive: int | No
 
 def _cuts(
     items: Sequence[Item],
-    free: list[int],
+    groups: list[list[int]],
     missing: Sequence[Split],
     classes: set[int],
     *,
@@ -117,10 +164,6 @@ def _cuts(
     positive: int | None,
 ) -> dict[Split, list[int]] | None:
     """Positions for each missing part, or None where some part would lack a class."""
-    of_patient: defaultdict[str, list[int]] = defaultdict(list)
-    for i in free:
-        of_patient[items[i].patient].append(i)
-    groups = list(of_patient.values())
     holders = Counter(label for group in groups for label in _classes(items, group, positive))
     if any(holders[label] < len(missing) + 1 for label in classes):
         return None
@@ -185,21 +228,18 @@ def _label(items: Sequence[Item], group: list[int], positive: int | None) -> int
 
 def _too_few(
     items: Sequence[Item],
-    free: list[int],
+    groups: list[list[int]],
     missing: Sequence[str],
     positive: int | None,
     names: Mapping[int, str],
 ) -> str:
-    patients: defaultdict[int, set[str]] = defaultdict(set)
-    for i in free:
-        label = items[i].label if positive is None else int(items[i].label == positive)
-        patients[label].add(items[i].patient)
+    holders = Counter(label for group in groups for label in _classes(items, group, positive))
     there = ", ".join(
-        f"{names.get(label, f'class {label}')} has {len(of_class)}"
-        for label, of_class in sorted(patients.items())
+        f"{names.get(label, f'class {label}')} has {count}"
+        for label, count in sorted(holders.items())
     )
     return (
         f"{' and '.join(missing)} cannot be cut from train by patient: each class needs at least"
         f" {len(missing) + 1} patients of its own, and {there or 'there are none'}. Add images, or"
-        " give the parts as folders."
+        " give the parts as folders"
     )

@@ -6,7 +6,8 @@ this one cannot, is refused by name.
 """
 
 from xfer.recipe.as_json import from_json, to_json
-from xfer.recipe.images import Fit, Images
+from xfer.recipe.augment import Augment, AugmentMode
+from xfer.recipe.images import Fit, Images, Table
 from xfer.recipe.model import (
     Activation,
     BatchNorm,
@@ -27,7 +28,7 @@ from xfer.recipe.objective import (
     TargetRecall,
 )
 from xfer.recipe.training import (
-    Augment,
+    Balance,
     HeadFirst,
     L1On,
     OptimizerName,
@@ -39,6 +40,8 @@ from xfer.recipe.training import (
 __all__ = [
     "Activation",
     "Augment",
+    "AugmentMode",
+    "Balance",
     "BatchNorm",
     "BestScore",
     "ConvNet",
@@ -59,6 +62,7 @@ __all__ = [
     "Recipe",
     "Schedule",
     "ScheduleName",
+    "Table",
     "TargetRecall",
     "Weights",
     "from_json",

@@ -7,15 +7,16 @@ from dataclasses import fields, is_dataclass
 from typing import Any
 
 from xfer.errors import RecipeError
-from xfer.recipe.images import Images
+from xfer.recipe.augment import Augment
+from xfer.recipe.images import Images, Table
 from xfer.recipe.model import ConvNet, Head, Pretrained
 from xfer.recipe.objective import BestScore, FixedThreshold, Objective, TargetRecall
-from xfer.recipe.training import Augment, HeadFirst, Recipe, Schedule
+from xfer.recipe.training import HeadFirst, Recipe, Schedule
 
 _KINDS: dict[str, Callable[..., Any]] = {
     kind.__name__: kind
     for kind in (
-        Images, TargetRecall, BestScore, FixedThreshold, Objective,
+        Images, Table, TargetRecall, BestScore, FixedThreshold, Objective,
         ConvNet, Pretrained, Head, Schedule, HeadFirst, Augment, Recipe,
     )
 }  # fmt: skip

@@ -11,10 +11,8 @@ LATER: dict[str, tuple[str, ...]] = {
     "Objective.name": (
         "cost", "specificity_at_recall", "recall_at_specificity", "partial_auroc", "log_loss",
     ),
-    "Recipe.balance": (
-        "class_weights", "oversample", "oversample_augmented", "undersample", "focal", "ensemble",
-    ),
-    "Augment.mode": ("views", "fresh"),
+    "Recipe.balance": ("ensemble",),
+    "Augment.mode": ("views",),
 }  # fmt: skip
 """Names that DESIGN knows and no code stands behind yet: refused as such, never ignored."""
 

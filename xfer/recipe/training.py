@@ -5,12 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
+from xfer.recipe.augment import Augment
 from xfer.recipe.model import ConvNet, Head, Pretrained
 from xfer.recipe.problems import Problems
 
 OptimizerName = Literal["adam", "adamw", "sgd"]
 ScheduleName = Literal["constant", "cosine", "step", "exponential", "on_plateau", "one_cycle"]
 L1On = Literal["all", "convolutions"]
+Balance = Literal[
+    "none", "class_weights", "oversample", "oversample_augmented", "undersample", "focal"
+]
 
 
 @dataclass(frozen=True)
@@ -70,19 +74,6 @@ class HeadFirst:
         problems.tell()
 
 
-@dataclass(frozen=True)
-class Augment:
-    """Random changes to training images."""
-
-    mode: Literal["none", "views", "fresh"] = "none"
-    """`none` is all that is built yet."""
-
-    def __post_init__(self) -> None:
-        problems = Problems("Augment")
-        problems.one_of("mode", self.mode, ("none",))
-        problems.tell()
-
-
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
     """Everything one training run is made of, but for images, objective and seed."""
@@ -126,8 +117,15 @@ class Recipe:
     decoupled decay instead: w shrinks by lr * l2 per step."""
     augment: Augment = field(default_factory=Augment)
     """Random changes to training images."""
-    balance: str = "none"
-    """`none` is all that is built yet."""
+    balance: Balance = "none"
+    """What is done about classes of unequal size, in training alone; validation stays as it is.
+    `class_weights` multiplies an image's loss by n / (classes * n_class). `oversample` draws
+    images of rarer classes again, anew in each epoch, until all classes are as large as the
+    largest; with `oversample_augmented` only what is drawn again is changed by `augment`.
+    `undersample` draws as many images of each class as the rarest has, anew in each epoch. `focal`
+    multiplies an image's loss by (1 - p)^focal_gamma, p being what its class was given."""
+    focal_gamma: float = 2.0
+    """Of `focal`, in [0, 10]; 0 is the plain loss."""
 
     def __post_init__(self) -> None:
         problems = Problems("Recipe")
@@ -169,7 +167,15 @@ class Recipe:
         problems.number("l1", self.l1, 0.0, 10.0)
         problems.one_of("l1_on", self.l1_on, get_args(L1On))
         problems.number("l2", self.l2, 0.0, 10.0)
-        problems.one_of("balance", self.balance, ("none",))
+        problems.one_of("balance", self.balance, get_args(Balance))
+        problems.number("focal_gamma", self.focal_gamma, 0.0, 10.0)
+        problems.unless(
+            self.balance != "oversample_augmented"
+            or not isinstance(self.augment, Augment)
+            or self.augment.mode == "fresh",
+            "balance='oversample_augmented' needs an augment, such as Augment.light(); "
+            "balance='oversample' repeats images as they are",
+        )
         problems.tell()
 
 
