@@ -81,6 +81,7 @@ def test_no_process_is_left_behind(digits: str, place: Path) -> None:
     assert not left
 
 
+@pytest.mark.slow
 def test_a_name_that_is_taken_is_refused(digits: str, place: Path) -> None:
     said = run(place, "spaces/digits.py", "--name", "eights", code=2)
     assert "run 'eights' exists" in said
@@ -92,6 +93,7 @@ def test_another_seed_cannot_be_smuggled_into_a_run(digits: str, place: Path) ->
     assert "--seed was 0 when the run began" in run(place, *words, code=2)
 
 
+@pytest.mark.slow
 def test_a_finished_run_is_extended_and_the_test_part_stays_as_it_is(
     digits: str, place: Path
 ) -> None:

@@ -135,6 +135,7 @@ def test_a_loss_that_is_no_number_is_exit_1(given, capsys, tmp_path):
     assert "a lower lr may help" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_an_interrupted_command_exits_with_130_and_no_traceback(given):
     command = [sys.executable, "-m", "xfer.train", *flat(given), "--epochs", "1000"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
