@@ -59,7 +59,8 @@ def assert_complete(found: Searched, *, trials: int, positive: str) -> None:
     assert not result["demo"]
     assert not result["interrupted"]
     splits = result["data"]["splits"]
-    assert sum(sum(part.values()) for part in splits.values()) == result["data"]["images"]
+    kept = result["data"]["images"] - result["data"]["removed"]
+    assert sum(sum(part.values()) for part in splits.values()) == kept
     counts, test = result["test"]["confusion"], result["test"]
     assert counts["tp"] + counts["fn"] == splits["test"][positive]
     assert sum(counts.values()) == sum(splits["test"].values())
