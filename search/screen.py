@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ from search.rundir import RunDir
 
 if TYPE_CHECKING:
     from xfer.data.dataset import Loading
+    from xfer.data.findings import Finding
 
 Say = Callable[[str], None]
 
@@ -56,12 +57,12 @@ def tell_parts(inspection: Inspection, loading: Loading, say: Say) -> None:
             say(f"note, now that the images are read: {line}")
 
 
-def tell_findings(audit: Mapping[str, Any], say: Say) -> None:
+def tell_findings(findings: Iterable[Finding], say: Say) -> None:
     """What was wrong with the data, a line each."""
-    for finding in audit["findings"]:
-        examples = ", ".join(map(str, finding["examples"][:3]))
+    for finding in findings:
+        examples = ", ".join(finding.examples[:3])
         where = f" ({examples})" if examples else ""
-        say(f"data: {finding['kind']}{where}: {finding['effect']} {finding['action']}")
+        say(f"data: {finding.kind}{where}: {finding.effect} {finding.action}")
 
 
 def tell_end(run: RunDir, result: Mapping[str, Any], say: Say) -> None:

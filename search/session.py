@@ -17,12 +17,13 @@ from search.check.inspection import Inspection, inspect
 from search.errors import SpaceError, TrialsError
 from search.finish import finish, keep_best_checkpoints
 from search.forecast import said
+from search.images import load_images
 from search.manifest import check_data, file_digest, new_manifest, resumed_manifest
 from search.messages import together
 from search.options import Options
 from search.outcome import Context, write_outcome, write_trials
 from search.outlook import foresee
-from search.plan import SPLIT_SEED, Plan, make_plan
+from search.plan import Plan, make_plan
 from search.rundir import RunDir, create_run, resume_run
 from search.screen import Say, tell_end, tell_findings, tell_parts, tell_plan
 from search.space import load_space
@@ -32,7 +33,6 @@ from search.trials import EpochDone, Event, TrialEnded
 if TYPE_CHECKING:
     from search.study import Record
     from search.workers import Slots
-    from xfer.data.dataset import Dataset, Loading
 
 
 class Interrupted(Exception):
@@ -109,17 +109,17 @@ def _run(
     from xfer.data.audit import audit
 
     say(f"Run: {run.root}")
-    data, loading = _load(plan, inspection.checked.interpolations)
+    data, loading = load_images(plan, inspection.checked.interpolations)
     about = {"digest": loading.digest, "images": loading.images, "patients": loading.patients}
     if old is not None:
         check_data(run, old, about)
     tell_parts(inspection, loading, say)
     found = audit(data, loading)
-    run.write_json(run.audit, found)
-    tell_findings(found, say)
+    run.write_json(run.audit, found.to_json())
+    tell_findings(found.findings, say)
     if plan.options.strict:  # before the data are on record: a resumed run may have mended ones
         resume = plan.options.resume_command(run.name)
-        refuse_findings(found, where=str(run.audit), resume=resume)
+        refuse_findings(found.findings, where=str(run.audit), resume=resume)
     manifest |= {
         "workers": {
             "workers": slots.workers, "threads": slots.threads, "device": slots.device,
@@ -242,25 +242,6 @@ def _search(
                 limit_s=rest,
                 watchers=(progress, tensorboard, keep),
             )
-
-
-def _load(plan: Plan, interpolations: Sequence[str]) -> tuple[Dataset, Loading]:
-    """The images as the space's models need them; a bar shows how far decoding is."""
-    from search.screen import decoding
-    from xfer.data.dataset import load_dataset
-    from xfer.store import Store, default_root
-
-    gigabytes = plan.options.cache_gb
-    budget = None if gigabytes is None else int(gigabytes * 1e9)
-    with decoding() as progress:
-        return load_dataset(
-            plan.data,
-            store=Store(default_root(), budget_bytes=budget),
-            seed=SPLIT_SEED,
-            progress=progress,
-            interpolations=interpolations,
-            given=plan.options.given_parts,
-        )
 
 
 def _weights(backbones: Sequence[str]) -> dict[str, dict[str, str]]:

@@ -16,7 +16,12 @@ from xfer.recipe import (
     TargetRecall,
 )
 
-DATA = Images("path/to/your/images", size=128)  # --data says where they are
+DATA = Images(  # --data says where they are
+    "path/to/your/images",
+    size=128,
+    # Found in names such as patient012_3.png or sub-7/left.jpg; write your own where names differ.
+    patient=r"(?i)((?:patient|person|subject|case|sub|pid)[-_ ]?\d+(?:_(?:bacteria|virus))?)",
+)
 OBJECTIVE = Objective("recall_weighted", recall_weight=0.75, threshold=TargetRecall(0.95))
 BUDGET = Budget(minutes=30, trials=40, epochs=15)
 

@@ -2,7 +2,8 @@
 
     python -m search.check SPACE [--data PATH] [run's other flags]
 
-Exit code 2 if there is any problem, 0 otherwise.
+Every image is read, as a run would: what is decoded here stays in the store for it. Exit code 2 if
+there is any problem, 0 otherwise; the audit's findings are problems with --strict alone.
 """
 
 from __future__ import annotations
@@ -10,15 +11,16 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 
 from search.check.checked import Checked
 from search.check.inspection import Inspection, inspect
+from search.check.look import Look, look
 from search.errors import SearchError
 from search.messages import together
 from search.options import parse
 from search.plan import Plan, make_plan
 from search.space import load_space
+from search.strict import faults
 from xfer.errors import XferError
 from xfer.recipe import ConvNet
 
@@ -32,27 +34,27 @@ def main(argv: Sequence[str]) -> int:
         options = parse(argv, prog="python -m search.check")
         plan = make_plan(load_space(options.space), options)
         inspection = inspect(plan)
-        if options.strict:
-            inspection = _strict(inspection)
+        images, problems = None, list(inspection.checked.problems)
+        if inspection.splits is not None:  # else listing them has told what is wrong
+            try:
+                images = look(plan, inspection)
+            except XferError as error:
+                problems.append(str(error).removesuffix("."))
+        if images is not None and options.strict:
+            problems += faults(images.findings)
     except (SearchError, XferError) as error:
         print(error, file=sys.stderr)
         return 2
-    show(plan, inspection)
-    return 2 if inspection.checked.problems else 0
+    show(plan, inspection, images)
+    if problems:
+        print(together(problems), file=sys.stderr)
+        return 2
+    print("No problems.")
+    return 0
 
 
-def _strict(inspection: Inspection) -> Inspection:
-    """With what a listing shows of the audit's findings among the problems."""
-    checked, splits = inspection.checked, inspection.splits
-    removed = splits.removed if splits is not None else ()
-    note = "--strict: a run reads the images first, and may find more than their names show."
-    problems = (*checked.problems, *(f"--strict: {said.removesuffix('.')}" for said in removed))
-    notes = (*(said for said in checked.notes if said not in removed), note)
-    return replace(inspection, checked=replace(checked, problems=problems, notes=notes))
-
-
-def show(plan: Plan, inspection: Inspection) -> None:
-    """Prints tables where the output is a terminal, else a line per row; problems last."""
+def show(plan: Plan, inspection: Inspection, images: Look | None) -> None:
+    """Prints tables where the output is a terminal, else a line per row; then the images."""
     checked = inspection.checked
     tables = [table for table in _tables(checked) if table[2]]
     if sys.stdout.isatty():
@@ -66,11 +68,10 @@ def show(plan: Plan, inspection: Inspection) -> None:
         print(line)
     for note in checked.notes:
         print(f"note: {note}")
+    if images is not None:
+        for line in images.lines(said=checked.notes):
+            print(line)
     sys.stdout.flush()
-    if checked.problems:
-        print(together(checked.problems), file=sys.stderr)
-    else:
-        print("No problems.")
 
 
 def _tables(checked: Checked) -> Iterator[Table]:
@@ -105,7 +106,7 @@ def _data(plan: Plan, inspection: Inspection) -> Iterator[str]:
         yield f"Positive: {source.classes[source.positive]}."
     if splits is not None:
         parts = f"{len(splits.train):,} train, {len(splits.val):,} val, {len(splits.test):,} test"
-        yield f"Splits: {parts}; {plan.data.size} x {plan.data.size} pixels."
+        yield f"Splits, by names: {parts}; {plan.data.size} x {plan.data.size} pixels."
 
 
 def _draw(tables: Sequence[Table]) -> None:

@@ -22,6 +22,7 @@ from search.space import load_space
 from search.strict import SIZE, refuse_findings
 from xfer.data.audit import audit
 from xfer.data.dataset import Dataset, Loading, load_dataset
+from xfer.data.findings import Finding
 from xfer.errors import DataError
 from xfer.store import Store
 
@@ -83,7 +84,7 @@ def written(folder: Path, plan: Plan) -> tuple[RunDir, dict[str, Any]]:
     run = RunDir(folder / "run")
     run.root.mkdir()
     run.write_json(run.manifest, {"plan": plan.to_json()})
-    run.write_json(run.audit, audit(data, loading))
+    run.write_json(run.audit, audit(data, loading).to_json())
     context = Context(run=run, plan=plan, data=data, loading=loading, columns=("lr",), began=0.0)
     return run, write_outcome(context, [], None)
 
@@ -128,7 +129,7 @@ def test_what_was_taken_out_is_in_audit_json_and_on_the_page(tmp_path: Path) -> 
 
 def test_the_audit_names_leaks_that_were_mended(tmp_path: Path) -> None:
     data, loading = loaded(tmp_path, planned(tmp_path))
-    found = audit(data, loading)
+    found = audit(data, loading).to_json()
     by_kind = {finding["kind"]: finding for finding in found["findings"]}
     assert {"patient_leak", "duplicate"} <= set(by_kind)
     leak = by_kind["patient_leak"]
@@ -158,7 +159,7 @@ def test_a_leak_is_one_finding_whether_it_is_mended_or_kept(tmp_path: Path) -> N
     plan = planned(tmp_path)
     for given in ("clean", "keep", "resplit"):
         data, loading = load_dataset(plan.data, store=Store(tmp_path / "store"), given=given)
-        kinds = [found["kind"] for found in audit(data, loading)["findings"]]
+        kinds = [found["kind"] for found in audit(data, loading).to_json()["findings"]]
         assert kinds.count("patient_leak") == (given != "resplit")
 
 
@@ -182,17 +183,16 @@ def test_splits_that_are_cleaned_or_made_anew_leave_no_mark(tmp_path: Path) -> N
 # --strict
 
 
-def finding(kind: str) -> dict[str, Any]:
-    return {
-        "kind": kind, "count": 1234, "examples": ["a.png"], "effect": "It looks better.",
-        "action": "Mend it.",
-    }  # fmt: skip
+def finding(kind: str) -> Finding:
+    return Finding(
+        kind=kind, count=1234, examples=("a.png",), effect="It looks better.", action="Mend it."
+    )
 
 
 def refusal(*kinds: str) -> str:
-    audit = {"findings": [finding(kind) for kind in kinds]}
+    found = [finding(kind) for kind in kinds]
     with pytest.raises(DataError) as caught:
-        refuse_findings(audit, where="r/audit.json", resume="python -m search.run x --resume")
+        refuse_findings(found, where="r/audit.json", resume="python -m search.run x --resume")
     return str(caught.value)
 
 
@@ -210,8 +210,8 @@ def test_a_strict_run_is_refused_with_all_findings_and_the_way_on() -> None:
 
 
 def test_findings_about_size_alone_are_not_refused() -> None:
-    refuse_findings({"findings": [finding(kind) for kind in SIZE]}, where="", resume="")
-    refuse_findings({"findings": []}, where="", resume="")
+    refuse_findings([finding(kind) for kind in SIZE], where="", resume="")
+    refuse_findings([], where="", resume="")
 
 
 def refused_run(plan: Plan, folder: Path, *flags: str) -> str:
@@ -242,16 +242,22 @@ def test_a_strict_run_trains_nothing_and_goes_on_when_the_images_are_mended(
     assert "patient_leak" not in message
 
 
-def test_check_tells_what_a_listing_shows_of_the_findings(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_check_tells_the_findings_and_with_strict_refuses_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    monkeypatch.setenv("XFER_CACHE", str(tmp_path / "store"))
     path = str(planned(tmp_path).space.path)
     assert check_main([path]) == 0
-    assert f"note: {PATIENT}" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert f"note: {PATIENT}" in out
+    assert f"note, now that the images are read: {PICTURE}" in out
+    assert "duplicate, 1: 1 image repeats another one pixel for pixel." in out
+    assert "patient_leak, 1: These patients" in out
     assert check_main([path, "--strict"]) == 2
+    assert {line.split(",")[0] for line in capsys.readouterr().err.splitlines()[1:]} == {
+        "  --strict: duplicate", "  --strict: patient_leak",
+    }  # fmt: skip
+    assert check_main([path, "--strict", "--resplit"]) == 2  # copies stay copies
     out, err = capsys.readouterr()
-    assert err.startswith(f"--strict: {PATIENT} patient.")
-    assert PATIENT not in out
-    assert "note: --strict: a run reads the images first" in out
-    assert check_main([path, "--strict", "--resplit"]) == 0
-    assert re.search(r"note: Anew: \d+ images.* were cut", capsys.readouterr().out)
+    assert re.search(r"note: Anew: \d+ images.* were cut", out)
+    assert "patient_leak" not in err

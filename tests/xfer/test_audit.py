@@ -39,7 +39,7 @@ def load(root, given="keep", **changed):
 
 def copies(root, **changed):
     """Findings about copies, by kind."""
-    found = audit(*load(root, **changed))["findings"]
+    found = audit(*load(root, **changed)).to_json()["findings"]
     return {finding["kind"]: finding for finding in found if finding["kind"] in KINDS}
 
 
@@ -117,7 +117,7 @@ def test_a_copy_that_was_taken_out_is_told_with_what_was_done(chests):
     data, loading = load(chests, given="clean")
     taken = data.names.index("train/NORMAL/copied.jpg")
     assert all(taken not in rows for rows in data.splits.values())
-    (found,) = [f for f in audit(data, loading)["findings"] if f["kind"] in KINDS]
+    (found,) = [f for f in audit(data, loading).to_json()["findings"] if f["kind"] in KINDS]
     assert (found["kind"], found["count"]) == ("near_duplicate", 1)
     of = len(data.splits["val"])
     assert found["effect"].endswith(
@@ -142,7 +142,7 @@ def test_no_copy_is_claimed_of_chest_xray(tmp_path, size):
 def test_copies_in_pneumoniamnist_are_found(tmp_path):
     images = replace(ASKED, path=str(DATA / "pneumoniamnist.npz"), positive="pneumonia", size=28)
     data, loading = load_dataset(images, store=Store(tmp_path), given="keep")
-    found = {f["kind"]: f for f in audit(data, loading)["findings"]}
+    found = {f["kind"]: f for f in audit(data, loading).to_json()["findings"]}
     assert set(found) & set(KINDS) == {"duplicate"}
     # 18 twice in train, 8 in train and val (2 of them among the 18), 3 twice in test
     assert found["duplicate"]["count"] == 18 + 8 + 3

@@ -286,7 +286,7 @@ def test_a_few_broken_files_are_skipped_and_listed(tmp_path, store):
     np.testing.assert_array_equal(
         data.pixels[np.array([0])][0], decode_image((root / data.names[0]).read_bytes(), size=8)
     )
-    found = audit(data, loading)
+    found = audit(data, loading).to_json()
     assert finding(found, "not_image")["count"] == 3
     assert finding(found, "unreadable")["examples"] == ["ill/ill1_0.png: the file is empty"]
 
@@ -317,7 +317,7 @@ def test_a_bomb_is_oversized_and_skipped(tmp_path, store, monkeypatch):
     monkeypatch.setenv("XFER_MAX_PIXELS", "1000")
     data, loading = load_dataset(asked(root), store=store)
     assert [s.kind for s in loading.skipped] == ["oversized"]
-    assert finding(audit(data, loading), "oversized")["count"] == 1
+    assert finding(audit(data, loading).to_json(), "oversized")["count"] == 1
 
 
 def test_copies_share_a_row_and_are_told(tmp_path, store):
@@ -327,7 +327,7 @@ def test_copies_share_a_row_and_are_told(tmp_path, store):
     data, loading = load_dataset(asked(root), store=store)
     assert loading.images == 48
     assert loading.images_decoded == 46
-    found = audit(data, loading)
+    found = audit(data, loading).to_json()
     assert finding(found, "duplicate")["count"] == 2
     conflict = finding(found, "label_conflict")
     assert conflict["count"] == 1
@@ -341,7 +341,7 @@ def test_the_audit_counts_parts_and_tells_leaks_and_small_parts(tmp_path, store)
         pictures(tmp_path / "data" / part, patients=3, seed=len(part))
         pictures(tmp_path / "data" / part, patients=20, kinds=("well",))
     data, loading = load_dataset(asked(tmp_path / "data"), store=store, given="keep")
-    found = audit(data, loading)
+    found = audit(data, loading).to_json()
     leak = finding(found, "patient_leak")
     assert leak["count"] == 23
     assert "ill0: test, train, val" in leak["examples"]
@@ -361,7 +361,7 @@ def test_a_quiet_set_has_no_findings(tmp_path, store):
         for path in root.rglob("*.png"):
             path.rename(path.with_name(f"{part}{path.name}"))
     data, loading = load_dataset(asked(tmp_path / "data"), store=store)
-    assert audit(data, loading)["findings"] == []
+    assert audit(data, loading).to_json()["findings"] == []
 
 
 def test_results_come_in_order_and_refusals_among_them():
@@ -414,7 +414,7 @@ def test_chest_xray_is_as_its_readme_says(store):
     positives = {data.subgroups[i] for i in np.flatnonzero(data.labels == 1)}
     negatives = {data.subgroups[i] for i in np.flatnonzero(data.labels == 0)}
     assert (positives, negatives) == ({"bacteria", "virus"}, {None})
-    assert [f["kind"] for f in audit(data, loading)["findings"]] == ["small_validation"]
+    assert [f["kind"] for f in audit(data, loading).to_json()["findings"]] == ["small_validation"]
 
 
 @real
@@ -430,8 +430,11 @@ def test_pneumoniamnist_is_as_its_readme_says(store):
     assert data.classes == ("normal", "pneumonia")
     assert int(data.labels.sum()) == 3_494 + 389 + 390
     kept = load_dataset(images, store=store, given="keep")
-    assert "8 of 524 in val have a copy in train" in finding(audit(*kept), "duplicate")["effect"]
-    told = finding(audit(data, loading), "duplicate")
+    assert (
+        "8 of 524 in val have a copy in train"
+        in finding(audit(*kept).to_json(), "duplicate")["effect"]
+    )
+    told = finding(audit(data, loading).to_json(), "duplicate")
     assert "8 of 524 in val had a copy in train" in told["effect"]
     assert told["action"].endswith("were left out: 10 of train.")
     with np.load(images.path) as raw:

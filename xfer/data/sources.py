@@ -65,8 +65,10 @@ def open_source(images: Images, *, seed: int = 0) -> Source:
         raise DataError(start + "; ".join(problems) + ".")
 
     patients, unmatched = _patients(listing, images.patient)
-    if unmatched:
-        count = len(listing.names)
+    count = len(listing.names)
+    if unmatched == count:
+        notes.append("No file name matches `patient`: each image counts as a patient of its own.")
+    elif unmatched:
         notes.append(
             f"{unmatched:,} of {count:,} file names do not match `patient`: these images stand"
             " alone."

@@ -1,0 +1,39 @@
+"""How does a plan get its images? Decoded once per machine, split, and audited."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from search.plan import SPLIT_SEED, Plan
+
+if TYPE_CHECKING:
+    from xfer.data.dataset import Dataset, Loading
+
+
+def load_images(plan: Plan, interpolations: Sequence[str]) -> tuple[Dataset, Loading]:
+    """The images as the space's models need them; a bar shows how far decoding is.
+
+    Args:
+        plan: what is asked for.
+        interpolations: as `load_dataset` takes them.
+
+    Raises:
+        DataError: too many of them are damaged, or a part would be without a class.
+        StoreError: no room for the decoded images.
+    """
+    from search.screen import decoding
+    from xfer.data.dataset import load_dataset
+    from xfer.store import Store, default_root
+
+    gigabytes = plan.options.cache_gb
+    budget = None if gigabytes is None else int(gigabytes * 1e9)
+    with decoding() as progress:
+        return load_dataset(
+            plan.data,
+            store=Store(default_root(), budget_bytes=budget),
+            seed=SPLIT_SEED,
+            progress=progress,
+            interpolations=interpolations,
+            given=plan.options.given_parts,
+        )

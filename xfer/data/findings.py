@@ -1,0 +1,118 @@
+"""What is a finding, and what is found by counting alone?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from xfer.data.items import Skipped
+
+EXAMPLES = 5
+"""Names given with a finding in a run's `audit.json`; `search.check` gives all."""
+ENOUGH_POSITIVES, ENOUGH_IMAGES = 150, 30
+"""In val. 150 positives: a recall of .95 has a 95 % interval of .90 to .98 (Wilson); 50: .85 to
+.98."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """Something that somebody should know of the images before believing a result."""
+
+    kind: str
+    """One of those in DESIGN.md's list, such as `duplicate`."""
+    count: int
+    """How many images, groups or patients it is about."""
+    examples: tuple[str, ...]
+    """Their names, all of them."""
+    effect: str
+    """What it does to the numbers, as sentences."""
+    action: str
+    """What was done about it, or can be, as sentences."""
+
+    def to_json(self) -> dict[str, Any]:
+        """As in `audit.json`, with the first few examples."""
+        return {
+            "kind": self.kind,
+            "count": self.count,
+            "examples": list(self.examples[:EXAMPLES]),
+            "effect": self.effect,
+            "action": self.action,
+        }
+
+
+_ACTIONS = {
+    "unreadable": "Fetch or export these files again.",
+    "not_image": "Move them out of the class folders, or convert them to PNG or JPEG.",
+    "oversized": "Make them smaller, or raise the limit with XFER_MAX_PIXELS.",
+}
+
+
+def find_skipped(skipped: Iterable[Skipped]) -> list[Finding]:
+    """`unreadable`, `not_image` and `oversized`: files that are in no part."""
+    names: dict[str, list[str]] = {kind: [] for kind in _ACTIONS}
+    for skip in skipped:
+        names[skip.kind].append(f"{skip.name}: {skip.reason}")
+    return [
+        Finding(
+            kind=kind,
+            count=len(names[kind]),
+            examples=tuple(names[kind]),
+            effect="They are left out of every part.",
+            action=action,
+        )
+        for kind, action in _ACTIONS.items()
+        if names[kind]
+    ]
+
+
+def find_small_validation(val: np.ndarray, *, positive: int | None) -> list[Finding]:
+    """`small_validation`: too few images, or positives, to choose by.
+
+    Args:
+        val: (images,), labels of the validation part.
+        positive: the label that must not be missed; None: every class is predicted.
+    """
+    positives = int((val == positive).sum()) if positive is not None else None
+    few_positives = positives is not None and positives < ENOUGH_POSITIVES
+    if len(val) >= ENOUGH_IMAGES and not few_positives:
+        return []
+    what = "images" if positives is None else "positives"
+    return [
+        Finding(
+            kind="small_validation",
+            count=len(val) if positives is None else positives,
+            examples=(),
+            effect=f"Validation has {len(val):,} images"
+            + (f", {positives:,} of them positive" if positives is not None else "")
+            + ": scores that differ by little may differ by chance, and the threshold is"
+            " uncertain.",
+            action=f"More validation {what}, if they can be had; intervals say how much it"
+            " matters.",
+        )
+    ]
+
+
+def find_imbalance(train: np.ndarray, classes: Sequence[str]) -> list[Finding]:
+    """`imbalance`: a class that training may pass over.
+
+    Args:
+        train: (images,), labels of the training part.
+        classes: names of labels.
+    """
+    counts = np.bincount(train, minlength=len(classes))
+    rarest = int(counts.argmin())
+    if counts[rarest] >= 0.4 / len(classes) * len(train):  # of two classes: a fifth
+        return []
+    return [
+        Finding(
+            kind="imbalance",
+            count=int(counts[rarest]),
+            examples=(classes[rarest],),
+            effect=f"{classes[rarest]!r} is {counts[rarest] / len(train):.1%} of train: accuracy"
+            " says little, and training may pass it over.",
+            action="Judge by recall, precision or the objective, not by accuracy.",
+        )
+    ]
