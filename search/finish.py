@@ -11,12 +11,13 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from search.errors import TrialsError
 from search.result import with_intervals
 from search.rundir import RunDir
-from search.trials import TrialRow
+from search.trials import TrialRow, trial_seed
 from xfer.data.dataset import Dataset
 from xfer.recipe import Objective, from_json, to_json
 
@@ -35,6 +36,16 @@ class Finished:
     """How often the test part has been opened in this run."""
     marks: tuple[str, ...]
     """What a reader has to know before believing the rest."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Folded:
+    """Trials were scored on folds: the winner is still to be trained as a whole."""
+
+    seed: int
+    """The run's."""
+    threads: int
+    """Of torch, as trials had them."""
 
 
 def choose_winner(rows: Sequence[TrialRow]) -> TrialRow:
@@ -62,6 +73,7 @@ def finish(
     *,
     demo: bool,
     reopen_test: bool = False,
+    folded: Folded | None = None,
     about: Mapping[str, Any] | None = None,
 ) -> Finished:
     """Chooses the winner, exports it, and scores it on the test part.
@@ -72,6 +84,8 @@ def finish(
         data: with its test part, and with pixels for every model of the space.
         objective: what was maximised, and the rule for the threshold that ships.
         demo: the images are built in.
+        folded: where trials were scored on folds: the winner is trained as a whole, on train with
+            val to choose its epoch, and its threshold comes from the answers out of fold.
         reopen_test: score on the test part although an earlier winner of this run was.
         about: lines for the model card.
 
@@ -80,6 +94,7 @@ def finish(
         ModelFileError: the winner's checkpoint is missing or damaged.
     """
     from xfer.checkpoint import read_best, restore_best
+    from xfer.cross_validate import read_out_of_fold
     from xfer.evaluate.thresholds import choose_threshold
     from xfer.export import export
     from xfer.models.interpolation import interpolation_of
@@ -89,20 +104,35 @@ def finish(
     recipe = from_json(best.recipe)
     data = data.interpolated(interpolation_of(recipe.model))
     folder = run.checkpoint(best.number)
-    kept = read_best(folder)
     marks: list[str] = []
     if best.state != "complete":
+        steps = "epochs" if folded is None else "folds"
         marks.append(
             f"Time was up before a trial was finished: trial {best.number} had trained for "
-            f"{len(best.scores)} epochs. --resume with more --minutes goes on."
+            f"{len(best.scores)} {steps}. --resume with more --minutes goes on."
         )
+    if folded is None:
+        kept = read_best(folder)
+        chosen_on = f"validation, {len(kept.labels)} images"
+    else:
+        kept = read_out_of_fold(folder, len(best.scores))
+        chosen_on = (
+            f"{len(kept.labels)} images of {len(best.scores)} folds, each answered by a model that "
+            "had not seen it"
+        )
+        folder = _train_whole(folder / "whole", best, data, objective, folded)
     chosen = threshold = None
     if data.positive is not None:
         scores = kept.probabilities[:, data.positive]
         chosen = choose_threshold(objective.threshold, objective, scores, kept.labels)
+        if (scores >= chosen.value).all():
+            marks.append(
+                f"The model tells nobody apart: at its threshold of {chosen.value:g} all "
+                f"{len(scores):,} images it was chosen on count as {data.classes[data.positive]}."
+            )
         threshold = {
             "value": chosen.value,
-            "chosen_on": f"validation, {len(kept.labels)} images",
+            "chosen_on": chosen_on,
             "rule": to_json(objective.threshold),
             "supported": chosen.supported,
             "said": chosen.said,
@@ -146,6 +176,22 @@ def finish(
         demo=demo,
     )
     return Finished(best=best, threshold=threshold, test=test, opened=times, marks=tuple(marks))
+
+
+def _train_whole(
+    folder: Path, best: TrialRow, data: Dataset, objective: Objective, folded: Folded
+) -> Path:
+    """Trains the winner on train, with val to choose its epoch; returns its checkpoint's folder."""
+    from xfer.numerics import set_threads
+    from xfer.train import fit
+
+    set_threads(folded.threads)
+    seed = trial_seed(folded.seed, best.number)
+    for _ in fit(
+        from_json(best.recipe), data.without("test"), objective, seed=seed, checkpoint=folder
+    ):
+        pass
+    return folder
 
 
 def _at_threshold(probabilities: Any, labels: Any, chosen: Any) -> dict[str, float] | None:

@@ -97,6 +97,7 @@ GROUPS: dict[str, list[Row]] = {
         ("--trials", "N", _whole(1), "trials, finished or not"),
         ("--epochs", "N", _whole(1), "at most this many epochs per trial"),
         ("--minutes", "M", _above_zero(), "wall time of the search"),
+        ("--folds", "K", _whole(2, 20), "score each trial on K folds, cut by patient"),
         ("--seed", "N", _whole(0, 2**32 - 1), "of sampler and weights (default 0)"),
     ],
     "what is searched": [
@@ -123,5 +124,5 @@ GROUPS: dict[str, list[Row]] = {
     ],
 }  # fmt: skip
 
-UNBUILT: dict[str, str] = {"--folds": "K", "--refits": "K"}
+UNBUILT: dict[str, str] = {"--refits": "K"}
 """Flags that DESIGN knows and no code stands behind yet, with what they take."""

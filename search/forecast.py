@@ -57,8 +57,10 @@ class Forecast:
     """Trials still to run."""
     epochs: int
     """The most epochs that a recipe has."""
+    folds: int
+    """How often each trial trains; 1: once."""
     images: int
-    """Images that each of them trains on."""
+    """Images that each training has."""
     workers: int
     """Trials side by side."""
     seconds: float
@@ -104,6 +106,7 @@ def forecast(
     speed: float,
     workers: int,
     minutes: float | None = None,
+    folds: int = 1,
     needs: Iterable[Need] = (),
 ) -> Forecast:
     """What a search will need.
@@ -111,11 +114,12 @@ def forecast(
     Args:
         works: recipes drawn from the space, at least one; trials are taken to cost their mean.
         trials: still to run.
-        train_images: in the training part.
-        val_images: in the validation part.
+        train_images: that each training has.
+        val_images: scored after each of its epochs.
         speed: multiply-adds per second of one worker, as `measure_speed` gives it.
         workers: trials side by side.
         minutes: limit of the search.
+        folds: how often each trial trains.
         needs: what will be written to disk.
 
     Raises:
@@ -124,7 +128,7 @@ def forecast(
     if not works or speed <= 0:
         raise ValueError(f"forecast needs a recipe and a speed above 0, got {len(works)}, {speed}")
     costs = [w.multiply_adds(train_images=train_images, val_images=val_images) for w in works]
-    each = sum(costs) / len(costs) / speed
+    each = folds * sum(costs) / len(costs) / speed
     # Three trials on two workers take as long as four.
     rounds = -(-trials // workers)
 
@@ -138,6 +142,7 @@ def forecast(
     return Forecast(
         trials=trials,
         epochs=max(work.epochs for work in works),
+        folds=folds,
         images=train_images,
         workers=workers,
         seconds=min(total(RUN_SHARE, 1.0), most),
@@ -155,8 +160,9 @@ def said(forecast: Forecast) -> list[str]:
     f = forecast
     epochs = f"{f.epochs} epoch" + ("s" if f.epochs > 1 else "")
     trials = f"{f.trials} trial" + ("s" if f.trials != 1 else "")
+    folds = "" if f.folds == 1 else f"{f.folds} folds with "
     lines = [
-        f"{trials} of up to {epochs} on {f.images:,} images, {_workers(f.workers)}: "
+        f"{trials} of {folds}up to {epochs} on {f.images:,} images, {_workers(f.workers)}: "
         f"about {roughly(f.seconds)} ({_range(f)})"
     ]
     if f.limit is not None and f.high >= f.limit:

@@ -1,4 +1,4 @@
-"""How does a plan get its images? Decoded once per machine, split, and audited."""
+"""How does a plan get its images? Decoded once per machine, split, and cut into folds."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from search.plan import SPLIT_SEED, Plan
 
 if TYPE_CHECKING:
     from xfer.data.dataset import Dataset, Loading
+    from xfer.data.folds import Fold
 
 
 def load_images(plan: Plan, interpolations: Sequence[str]) -> tuple[Dataset, Loading]:
@@ -37,3 +38,31 @@ def load_images(plan: Plan, interpolations: Sequence[str]) -> tuple[Dataset, Loa
             interpolations=interpolations,
             given=plan.options.given_parts,
         )
+
+
+def cut(plan: Plan, data: Dataset, loading: Loading) -> tuple[Fold, ...] | None:
+    """The folds that the plan asks for, of all but the test part; None: it asks for none.
+
+    Args:
+        plan: what is asked for.
+        data: as it was loaded.
+        loading: of it; copies stay on one side.
+
+    Raises:
+        DataError: a fold would be without a class.
+    """
+    import numpy as np
+
+    from xfer.data.folds import cut_folds
+
+    if plan.options.folds is None:
+        return None
+    return cut_folds(
+        np.concatenate([data.splits["train"], data.splits["val"]]),
+        labels=data.labels,
+        patients=data.patients,
+        folds=plan.options.folds,
+        seed=SPLIT_SEED,
+        same=loading.copies.same,
+        classes=data.classes,
+    )

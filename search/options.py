@@ -44,6 +44,8 @@ class Options:
     """Caps the epochs of the budget and of every recipe; at least 1."""
     minutes: float | None = None
     """Wall time of the search, in place of the budget's; above 0."""
+    folds: int | None = None
+    """Folds on which each trial is scored, 2 to 20; None: on the validation part."""
     seed: int = 0
     """Of sampler and weights: 0 to 2**32 - 1."""
     backbones: tuple[str, ...] | None = None
@@ -132,7 +134,7 @@ class Options:
 
 
 _FIXED = (
-    "data", "positive", "image_size", "demo", "resplit", "keep_splits", "epochs", "seed",
+    "data", "positive", "image_size", "demo", "resplit", "keep_splits", "epochs", "folds", "seed",
     "backbones", "weights", "known", "known_only", "storage",
 )  # fmt: skip
 """What a run is about: a resumed run keeps it."""

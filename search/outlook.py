@@ -42,14 +42,20 @@ def foresee(plan: Plan, inspection: Inspection, slots: Slots) -> Forecast:
                 weight_bytes=4 * cost.parameters,
             )
         )
+    train, val = len(splits.train), len(splits.val)
+    folds = inspection.folds
+    if folds is not None:
+        train, val = (sum(len(part) for part in parts) // len(folds) for parts in
+                      ([fold.train for fold in folds], [fold.stop for fold in folds]))  # fmt: skip
     images = len(splits.train) + len(splits.val) + len(splits.test)
     rows = images * len(inspection.checked.interpolations)
     heaviest = max(work.weight_bytes for work in works)
     return forecast(
         works,
         trials=plan.budget.trials,
-        train_images=len(splits.train),
-        val_images=len(splits.val),
+        train_images=train,
+        val_images=val,
+        folds=1 if folds is None else len(folds),
         speed=measure_speed(threads=slots.threads, device=slots.device),
         workers=slots.workers,
         minutes=plan.budget.minutes,

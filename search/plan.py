@@ -160,6 +160,12 @@ def make_plan(space: Space, options: Options, *, at_hand: Sequence[str] | None =
             "--weights none: backbones start from random weights, and all of their stages are "
             "trained, whatever the space's unfreeze depth says."
         )
+    if options.folds is not None:
+        notes.append(
+            f"--folds {options.folds}: train and val are cut into {options.folds} folds by patient;"
+            " a trial trains once for each, and its score is their mean. The winner is then trained"
+            " on train, with val to choose its epoch."
+        )
     if problems:
         raise OptionsError(together(problems))
     return Plan(

@@ -62,6 +62,7 @@ class Progress:
         run: str,
         trials: int,
         epochs: int,
+        folds: int | None = None,
         several_classes: bool = False,
         constant: float | None = None,
         minutes: float | None = None,
@@ -76,6 +77,7 @@ class Progress:
             run: its name.
             trials: to be told in all, those in `told` included.
             epochs: of a recipe that names none.
+            folds: trials report a mean after each of so many; None: they report epochs.
             several_classes: there is no positive class.
             constant: search score of the best constant answer.
             minutes: limit of the search.
@@ -84,12 +86,13 @@ class Progress:
             stream: standard output by default; a table where it is a terminal.
             now: seconds.
         """
-        self._run, self._trials, self._epochs = run, trials, epochs
+        self._run, self._trials, self._epochs, self._folds = run, trials, epochs, folds
+        self._step = "epoch" if folds is None else "fold"
         self._metrics = _SHOWN[several_classes]
         self._constant, self._demo, self._now = constant, demo, now
         self._limit = None if minutes is None else minutes * 60
         self._stream = sys.stdout if stream is None else stream
-        self._lines = {row.number: _told(row, epochs) for row in told}
+        self._lines = {row.number: self._line(row) for row in told}
         self._told_before = self._told()
         self._begun = now()
         self._paced: float | None = None  # when the first epoch began: the pace counts from there
@@ -149,8 +152,8 @@ class Progress:
     def _table(self) -> Table:
         # Widths are fixed but for the last column's, which is cut where the terminal is narrow.
         table = Table(box=None, pad_edge=False, header_style="dim", expand=True)
-        widths = {"trial": 5, "state": 10, "epoch": 7, "score": 6, "seconds": 7}
-        for name in ("trial", "state", "epoch", "score", *self._metrics, "seconds"):
+        widths = {"trial": 5, "state": 10, self._step: 7, "score": 6, "seconds": 7}
+        for name in ("trial", "state", self._step, "score", *self._metrics, "seconds"):
             title = {"specificity": "spec.", "balanced_accuracy": "bal. acc."}.get(name, name)
             table.add_column(
                 title,
@@ -184,8 +187,8 @@ class Progress:
     def _started(self, event: TrialStarted) -> _Line:
         line = self._lines.get(event.number)
         if line is None:
-            epochs = event.recipe.get("epochs") or self._epochs
-            line = _Line(event.number, _label(event.name, event.params), epochs)
+            label = _label(event.name, event.params)
+            line = _Line(event.number, label, self._steps(event.recipe))
             self._lines[event.number] = line
         line.state = "running"
         return line
@@ -200,20 +203,21 @@ class Progress:
         line.epoch = int(result["epoch"])
         line.seconds += float(result["seconds"])
         if result["best"] and isfinite(result["search_score"]):
-            line.score, line.best_epoch = float(result["search_score"]), int(result["epoch"])
+            line.score = float(result["search_score"])
+            line.best_epoch = int(result["epoch"]) if self._folds is None else None
             line.val = result["val"]
 
     def _ended(self, event: TrialEnded) -> str:
         # A trial that was put back before it began has no line yet.
-        line = self._lines.setdefault(event.number, _Line(event.number, "", self._epochs))
+        line = self._lines.setdefault(event.number, _Line(event.number, "", self._steps({})))
         line.state = event.state
         text = f"trial {line.number} {line.state}"
         if line.score is not None:
             metrics = ", ".join(f"{n} {share(line.val.get(n))}" for n in self._metrics)
-            text += (
-                f": score {share(line.score)} at epoch {line.best_epoch} of {line.epochs}, "
-                f"{metrics}, {duration(line.seconds)}"
-            )
+            when = f"at epoch {line.best_epoch} of {line.epochs}"
+            if self._folds is not None:
+                when = f"over {line.epoch} of {line.epochs} folds"
+            text += f": score {share(line.score)} {when}, {metrics}, {duration(line.seconds)}"
         if event.state in ("infeasible", "failed"):
             text += f" ({event.ended})"
         return (
@@ -253,23 +257,25 @@ class Progress:
         about = "" if left is None else f", about {roughly(left)} left"
         return f"{clock(elapsed)} elapsed{about}"
 
+    def _steps(self, recipe: Mapping[str, Any]) -> int:
+        """Epochs that a trial has, or folds."""
+        return self._folds or recipe.get("epochs") or self._epochs
+
+    def _line(self, row: TrialRow) -> _Line:
+        return _Line(
+            number=row.number,
+            label=_label(row.name, row.params),
+            epochs=self._steps(row.recipe or {}),
+            state=row.state,
+            epoch=max(row.scores, default=0),
+            score=row.value,
+            best_epoch=row.best_epoch,
+            val=row.val,
+            seconds=row.seconds,
+        )
+
     def _print(self, text: str) -> None:
         print(text, file=self._stream, flush=True)
-
-
-def _told(row: TrialRow, epochs: int) -> _Line:
-    planned = (row.recipe or {}).get("epochs") or epochs
-    return _Line(
-        number=row.number,
-        label=_label(row.name, row.params),
-        epochs=planned,
-        state=row.state,
-        epoch=max(row.scores, default=0),
-        score=row.value,
-        best_epoch=row.best_epoch,
-        val=row.val,
-        seconds=row.seconds,
-    )
 
 
 def _label(name: str | None, params: Mapping[str, Any]) -> str:

@@ -85,7 +85,8 @@ def tell_end(run: RunDir, result: Mapping[str, Any], say: Say) -> None:
     if best is not None:
         name = f" ({best['name']})" if best["name"] else ""
         params = ", ".join(f"{key}={setting(value)}" for key, value in best["params"].items())
-        say(f"Best: trial {best['number']}{name}, epoch {best['epoch']}: {params}")
+        epoch = "" if best["epoch"] is None else f", epoch {best['epoch']}"
+        say(f"Best: trial {best['number']}{name}{epoch}: {params}")
     if threshold is not None:
         say(f"Threshold: {threshold['said']}")
     say(f"Model: {run.best}    python -m xfer.predict {run.best} IMAGE...")

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 from search.check.inspection import Inspection, inspect
 from search.errors import SpaceError, TrialsError
-from search.finish import finish, keep_best_checkpoints
+from search.finish import Folded, finish, keep_best_checkpoints
 from search.forecast import said
-from search.images import load_images
+from search.images import cut, load_images
 from search.manifest import check_data, file_digest, new_manifest, resumed_manifest
 from search.messages import together
 from search.options import Options
@@ -33,6 +33,7 @@ from search.trials import EpochDone, Event, TrialEnded
 if TYPE_CHECKING:
     from search.study import Record
     from search.workers import Slots
+    from xfer.data.folds import Fold
 
 
 class Interrupted(Exception):
@@ -129,6 +130,7 @@ def _run(
         "weights": _weights(inspection.checked.backbones),
     }  # fmt: skip
     run.write_json(run.manifest, manifest)
+    folds = cut(plan, data, loading)
     columns = inspection.checked.ranges
     context = Context(
         run=run, plan=plan, data=data, loading=loading, columns=tuple(columns), began=began
@@ -141,12 +143,16 @@ def _run(
             name=run.name,
             seed=plan.options.seed,
             epochs=plan.budget.epochs,
+            folds=plan.options.folds,
             known=plan.known,
             about={"space": plan.space.path.name, "objective": plan.objective.name},
         ) as record,
     ):
+        folded = None
+        if folds is not None:
+            folded = Folded(seed=plan.options.seed, threads=slots.threads)
         try:
-            _search(context, inspection, record, slots, say)
+            _search(context, inspection, record, slots=slots, folds=folds, say=say)
             finished = finish(
                 run,
                 record.rows(),
@@ -154,6 +160,7 @@ def _run(
                 plan.objective,
                 demo=plan.demo,
                 reopen_test=plan.options.reopen_test,
+                folded=folded,
                 about={"run": run.name, "space": plan.space.path.name, "seed": plan.options.seed}
                 | ({"splits": " ".join(loading.marks)} if loading.marks else {}),
             )
@@ -170,7 +177,13 @@ def _run(
 
 
 def _search(
-    context: Context, inspection: Inspection, record: Record, slots: Slots, say: Say
+    context: Context,
+    inspection: Inspection,
+    record: Record,
+    *,
+    slots: Slots,
+    folds: tuple[Fold, ...] | None,
+    say: Say,
 ) -> None:
     """Runs the trials that are left."""
     from search.experiment import run_trials
@@ -202,11 +215,13 @@ def _search(
         checkpoints=run.checkpoints,
         threads=slots.threads,
         device=slots.device,
+        folds=folds,
     )
     progress = Progress(
         run=run.name,
         trials=plan.budget.trials,
         epochs=plan.budget.epochs,
+        folds=plan.options.folds,
         several_classes=data.positive is None,
         constant=best_constant(
             plan.objective, data.labels[data.splits["val"]], classes=len(data.classes)

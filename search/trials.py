@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from hashlib import blake2b
 from typing import Any, Literal
 
 State = Literal["complete", "pruned", "failed", "infeasible", "waiting", "running"]
@@ -25,12 +26,12 @@ class TrialStarted:
 
 @dataclass(frozen=True, kw_only=True)
 class EpochDone:
-    """A trial finished an epoch, and the study has it."""
+    """A trial finished an epoch or a fold, and the study has it."""
 
     number: int
     result: Mapping[str, Any]
     """An `xfer.train.EpochResult` as a dict: epoch, train, val, search_score, threshold, best,
-    seconds, stopped."""
+    seconds, stopped; or an `xfer.cross_validate.FoldsResult`, which has the same."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,15 +57,21 @@ class TrialRow:
     name: str | None
     state: State
     value: float | None
-    """Search score of the best epoch; None where no epoch was finished."""
+    """Search score of the best epoch, or mean over folds; None where nothing was finished."""
     params: Mapping[str, Any]
     recipe: Mapping[str, Any] | None
     scores: Mapping[int, float] = field(default_factory=dict)
-    """Search score by epoch."""
+    """Search score by epoch; with folds the mean by the number of folds."""
     best_epoch: int | None
+    """None where there is none, and with folds, each of which has its own."""
     val: Mapping[str, float] = field(default_factory=dict)
-    """Metrics of the best epoch on validation."""
+    """Metrics of the best epoch on validation, or means over folds."""
     seconds: float
     """Spent in training and validation, over all epochs."""
     ended: str
     """Why it ended, in words; empty while it has not."""
+
+
+def trial_seed(run: int, number: int) -> int:
+    """Of a trial, below 2**32; unlike a sum, runs with neighbouring seeds share none."""
+    return int.from_bytes(blake2b(f"{run}/{number}".encode(), digest_size=4).digest())

@@ -1,8 +1,8 @@
 """What did every trial do? One row each, for spreadsheets and for the report.
 
-Columns: what is known of any trial, then `val/...` of its best epoch, then every hyperparameter
-by its own name. A hyperparameter that a trial does not have is empty. One whose name is a column
-already, or begins with `val/` or `params/`, has `params/` before it.
+Columns: what is known of any trial, then `val/...` of its best epoch (with folds their means), then
+every hyperparameter by its own name. A hyperparameter that a trial does not have is empty. One
+whose name is a column already, or begins with `val/` or `params/`, has `params/` before it.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ class CsvRow:
     value: float | None
     best_epoch: int | None
     epochs: int
-    """Finished epochs."""
+    """Finished epochs, or folds."""
     seconds: float
     ended: str
     val: Mapping[str, float]
-    """Metrics of the best epoch."""
+    """Metrics of the best epoch, or means over the folds."""
     params: Mapping[str, float | str]
     """The hyperparameters it has; numbers where the text is one."""
 

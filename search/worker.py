@@ -39,6 +39,8 @@ class Job:
     """Of torch, in one worker."""
     device: str
     """`cpu` or `cuda`."""
+    folds: tuple[Any, ...] | None = None
+    """`xfer.data.folds.Fold`s that every trial is scored on; None: the validation part is."""
 
 
 class Infeasible(Exception):
@@ -47,11 +49,13 @@ class Infeasible(Exception):
 
 Train = Callable[[Mapping[str, Any], Job], Iterator[Mapping[str, Any]]]
 """Given a trial's config and the job: an `EpochResult` as a dict for each epoch from the first.
+With folds a `FoldsResult` for each fold, and before it `{"within": seconds}` for each epoch in it.
 Raises `Infeasible`, or anything else for what is broken."""
 
 
 def train(config: Mapping[str, Any], job: Job) -> Iterator[dict[str, Any]]:
-    """Trains by `xfer.train.fit`."""
+    """Trains by `xfer.train.fit`, or by `xfer.cross_validate` where there are folds."""
+    from xfer.cross_validate import FoldsResult, cross_validate
     from xfer.models.interpolation import interpolation_of
     from xfer.numerics import is_out_of_memory, set_threads
     from xfer.train import fit
@@ -59,16 +63,19 @@ def train(config: Mapping[str, Any], job: Job) -> Iterator[dict[str, Any]]:
     set_threads(job.threads)
     try:
         recipe = from_json(config["recipe"])
-        results = fit(
-            recipe,
-            job.data.interpolated(interpolation_of(recipe.model)),
-            job.objective,
-            seed=config["seed"],
-            checkpoint=job.checkpoints / str(config["number"]),
-            device=job.device,
-        )
-        for result in results:
-            yield result.to_dict()
+        data = job.data.interpolated(interpolation_of(recipe.model))
+        how: dict[str, Any] = {
+            "seed": config["seed"],
+            "checkpoint": job.checkpoints / str(config["number"]),
+            "device": job.device,
+        }
+        if job.folds is None:
+            for result in fit(recipe, data, job.objective, **how):
+                yield result.to_dict()
+            return
+        for result in cross_validate(recipe, data, job.folds, job.objective, **how):
+            done = isinstance(result, FoldsResult)
+            yield result.to_dict() if done else {"within": result.seconds}
     except NotFinite as error:
         raise Infeasible("not_finite") from error
     except Exception as error:
@@ -80,11 +87,12 @@ def train(config: Mapping[str, Any], job: Job) -> Iterator[dict[str, Any]]:
 def train_trial(config: Mapping[str, Any], *, job: Job, train: Train = train) -> None:
     """Runs a trial; Tune calls it, in a thread of its own.
 
-    Reports `number`, `epoch`, `score` and the `result` as JSON for every epoch that the study has
-    not got yet, then `final=True` and how it `ended`: `complete`, `early_stopping`,
-    `infeasible:memory`, `infeasible:not_finite` or `error: ...` with a `traceback`. It does not
-    return: the last report is repeated until the driver has use for this worker, and stops the
-    trial by a SystemExit out of the report.
+    Reports `number`, `epoch`, `score` and the `result` as JSON for every epoch or fold that the
+    study has not got yet (for an epoch within a fold `number`, `epoch` and `within`), then
+    `final=True` and how it `ended`: `complete`, `early_stopping`, `infeasible:memory`,
+    `infeasible:not_finite` or `error: ...` with a `traceback`. It does not return: the last report
+    is repeated until the driver has use for this worker, and stops the trial by a SystemExit out of
+    the report.
 
     Args:
         config: `number`, `recipe` (JSON), `seed`, `last_epoch` (the last one on record).
@@ -97,6 +105,9 @@ def train_trial(config: Mapping[str, Any], *, job: Job, train: Train = train) ->
     }  # fmt: skip
     try:
         for result in train(config, job):
+            if "within" in result:
+                tune.report({"number": config["number"], "epoch": last["epoch"], **result})
+                continue
             last |= {"epoch": result["epoch"], "ended": result["stopped"] or "complete"}
             if result["epoch"] > config["last_epoch"]:
                 report = {"number": config["number"], "epoch": result["epoch"]}

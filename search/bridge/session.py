@@ -9,13 +9,12 @@ import json
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
-from hashlib import blake2b
 from typing import Any, Literal
 
 from search.errors import TrialsError
 from search.space import Trial
 from search.study import Asked, Record
-from search.trials import EpochDone, Event, State, TrialEnded, TrialStarted, Watcher
+from search.trials import EpochDone, Event, State, TrialEnded, TrialStarted, Watcher, trial_seed
 from xfer.recipe import Recipe
 
 log = logging.getLogger(__name__)
@@ -97,7 +96,7 @@ class Bridge:
             return {
                 "number": asked.number,
                 "recipe": dict(asked.recipe),
-                "seed": _seed(self.record.seed, asked.number),
+                "seed": trial_seed(self.record.seed, asked.number),
                 "last_epoch": asked.last_epoch,
             }
         return None
@@ -106,16 +105,18 @@ class Bridge:
         """Records a report. Returns whether the trial goes on."""
         if self.failure is not None or number not in self.in_flight:
             return False
-        if "result" in report:
-            result = json.loads(report["result"])
-            if self._deadline is None and self._limit_s is not None:
-                self._deadline = self._clock() - result["seconds"] + self._limit_s
+        result = json.loads(report["result"]) if "result" in report else None
+        seconds = report.get("within") if result is None else result["seconds"]
+        if self._deadline is None and self._limit_s is not None and seconds is not None:
+            self._deadline = self._clock() - seconds + self._limit_s
+        if result is not None:
             self.record.report(number, result)
             self._emit(EpochDone(number=number, result=result))
         if report.get("final"):
             self._end(number, report["ended"], report.get("traceback"))
             return False
-        if self._is_pruned(number):
+        # Between two folds' results nothing new is known.
+        if result is not None and self._is_pruned(number):
             return False
         if self._is_stopping and not self.record.is_last(number):  # after its last, it ends anyway
             self._put_back(number)
@@ -217,11 +218,6 @@ class Bridge:
                 log.error("%s is told no more, because it failed: %s", _called(watcher), error)
                 log.debug("at %r", event, exc_info=True)
                 self._watchers.remove(watcher)
-
-
-def _seed(run: int, number: int) -> int:
-    """Of a trial, below 2**32; unlike a sum, runs with neighbouring seeds share none."""
-    return int.from_bytes(blake2b(f"{run}/{number}".encode(), digest_size=4).digest())
 
 
 def _called(watcher: Watcher) -> str:

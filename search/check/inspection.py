@@ -10,6 +10,7 @@ from search.plan import SPLIT_SEED, Plan
 from xfer.errors import DataError
 
 if TYPE_CHECKING:
+    from xfer.data.folds import Fold
     from xfer.data.sources import Source
     from xfer.data.splits import Splits
 
@@ -24,6 +25,9 @@ class Inspection:
     """The images, listed and not decoded; None: they cannot be used."""
     splits: Splits | None
     """Train, validation and test; None: they cannot be made."""
+    folds: tuple[Fold, ...] | None
+    """What trials are scored on, as far as names tell; None: they are not asked for, or cannot be
+    cut."""
 
 
 def inspect(plan: Plan) -> Inspection:
@@ -32,10 +36,13 @@ def inspect(plan: Plan) -> Inspection:
     No image is read and no weights are fetched: of what has to leave a part, patients are known
     here, copies of pictures are not.
     """
+    import numpy as np
+
+    from xfer.data.folds import cut_folds
     from xfer.data.sources import open_source
     from xfer.data.splits import split_items
 
-    source = splits = None
+    source = splits = folds = None
     problems: tuple[str, ...] = ()
     try:
         source = open_source(plan.data, seed=SPLIT_SEED)
@@ -46,6 +53,15 @@ def inspect(plan: Plan) -> Inspection:
             classes=source.classes,
             given=plan.options.given_parts,
         )
+        if plan.options.folds is not None:
+            positive = source.positive
+            folds = cut_folds(
+                np.concatenate([splits.train, splits.val]),
+                labels=[i.label if positive is None else i.label == positive for i in source.items],
+                patients=[item.patient for item in source.items],
+                folds=plan.options.folds,
+                seed=SPLIT_SEED,
+            )
     except DataError as error:
         problems = (str(error).removesuffix("."),)
     classes, prevalence = 2, None
@@ -58,10 +74,17 @@ def inspect(plan: Plan) -> Inspection:
     checked = check(
         plan,
         classes=classes,
-        train_images=None if splits is None else len(splits.train),
+        train_images=_train_images(splits, folds),
         prevalence=prevalence,
     )
     notes = [*checked.notes, *(source.notes if source else ())]
     notes += [*splits.made, *splits.removed, *splits.marks] if splits else []
     checked = replace(checked, problems=problems + checked.problems, notes=tuple(notes))
-    return Inspection(checked=checked, source=source, splits=splits)
+    return Inspection(checked=checked, source=source, splits=splits, folds=folds)
+
+
+def _train_images(splits: Splits | None, folds: tuple[Fold, ...] | None) -> int | None:
+    """The fewest images that any training of the search has; None: they cannot be split."""
+    if splits is None:
+        return None
+    return min(len(rows) for rows in (splits.train, *(fold.train for fold in folds or ())))

@@ -68,6 +68,9 @@ def winner(reading: Reading) -> Html | None:
     if not best:
         return None
     title = f"Trial {best['number']}" + (f", {best['name']}" if best.get("name") else "")
+    chosen = "chosen by the mean over its folds"
+    if best["epoch"] is not None:
+        chosen = f"epoch {best['epoch']}, chosen on validation"
     params = [(name, setting(value)) for name, value in best["params"].items()]
     val = [
         (name, number(share(value)))
@@ -78,7 +81,7 @@ def winner(reading: Reading) -> Html | None:
     return joined(
         [
             element("h2", "The winner"),
-            element("p", f"{title}, epoch {best['epoch']}, chosen on validation."),
+            element("p", f"{title}, {chosen}."),
             element("h3", "Hyperparameters"),
             table(("hyperparameter", "value"), params),
             element("h3", "On validation"),

@@ -18,22 +18,25 @@ FIRST = 3
 """No earlier than after so many epochs, where there are more: one or two say little."""
 
 
-def rungs(epochs: int) -> tuple[int, ...]:
-    """The epochs after which a trial is judged.
+def rungs(steps: int, *, first: int = FIRST) -> tuple[int, ...]:
+    """The steps, epochs or folds, after which a trial is judged.
 
-    The first is a ninth of the budget, at least three epochs; each next is three times the one
-    before. None lies in the last quarter, where stopping saves next to nothing. Budgets of two or
-    three epochs are judged after one.
+    The first is a ninth of them, at least `first`; each next is three times the one before. None
+    lies in the last quarter, where stopping saves next to nothing. Where there are no more than
+    `first`, trials are judged after one.
 
     Args:
-        epochs: The budget's, at least 1.
+        steps: The budget's epochs, or the folds; at least 1.
+        first: The earliest. 1 for folds: each is a whole training.
 
     >>> [rungs(epochs) for epochs in (1, 2, 4, 8, 20, 100)]
     [(), (1,), (3,), (3,), (3, 9), (11, 33)]
+    >>> [rungs(folds, first=1) for folds in (2, 3, 5, 10)]
+    [(1,), (1,), (1, 3), (1, 3)]
     """
-    rung = max(FIRST, epochs // FACTOR**2) if epochs > FIRST else 1
+    rung = max(first, steps // FACTOR**2) if steps > first else 1
     found = []
-    while 4 * rung <= 3 * epochs:
+    while 4 * rung <= 3 * steps:
         found.append(rung)
         rung *= FACTOR
     return tuple(found)

@@ -1,7 +1,7 @@
 """How is a search recorded? The only writer of one Optuna study.
 
-Proposing, pruning, resuming, extending and auditing read the study and nothing else. A trial that
-was stopped in the middle keeps its number, hyperparameters and scores, and waits.
+Proposing, pruning, resuming and extending read the study alone. A trial that was stopped in the
+middle keeps its number, hyperparameters and scores, and waits.
 """
 
 from __future__ import annotations
@@ -44,6 +44,7 @@ class Record:
         name: str,
         seed: int,
         epochs: int,
+        folds: int | None = None,
         known: Mapping[str, Mapping[str, Any]] | None = None,
         about: Mapping[str, Any] | None = None,
         pruner: BasePruner | None = None,
@@ -51,11 +52,11 @@ class Record:
         """Opens a study, or makes it; known configurations are queued first, each once.
 
         Args:
-            storage: A SQLite file, a URL of Optuna's, or a storage that is open already: who
-                passes one sees to it that nobody else writes.
+            storage: A SQLite file, a URL of Optuna's, or one that is open, to us alone.
             name: The study's name.
             seed: Of the sampler; the same on resuming.
-            epochs: The budget's, from which the pruner's rungs follow.
+            epochs: The budget's; the pruner's rungs follow from them, or from the folds.
+            folds: Trials report a mean after each; None: they report epochs.
             known: Configurations tried first, in this order, by name.
             about: What `optuna-dashboard` shows as the study's attributes.
             pruner: Any of Optuna's; successive halving by default.
@@ -64,7 +65,7 @@ class Record:
             RunError: the storage cannot be opened, another process writes to it, or the study was
                 made with another seed.
         """
-        self.epochs, self.seed = epochs, seed
+        self.epochs, self.folds, self.seed = epochs, folds, seed
         where = f"study {name!r} in {describe(storage)}"
         self._writer: Writer | None = None
         file = sqlite_file(storage)
@@ -74,9 +75,10 @@ class Record:
         try:
             self._storage = open_storage(storage)
             self._opened = None if self._storage is storage else self._storage
+            pruner = pruner or Halving(folds or epochs, means=folds is not None)
             self.study = optuna.create_study(
                 storage=self._storage, study_name=name, direction="maximize", load_if_exists=True,
-                sampler=SeededTPE(seed), pruner=pruner or Halving(epochs),
+                sampler=SeededTPE(seed), pruner=pruner,
             )  # fmt: skip
             self._id = self._storage.get_study_id_from_name(name)
             if isinstance(storage, str) and file is None:
@@ -174,12 +176,12 @@ class Record:
         return "waiting"
 
     def report(self, number: int, result: Mapping[str, Any]) -> None:
-        """Writes an epoch, an `EpochResult` as a dict; one on record already stays as it is."""
+        """Writes an epoch or a fold, as a dict; one on record already stays as it is."""
         trial = self._trial(number)
         epoch, score = result["epoch"], result["search_score"]
         if epoch in trial.intermediate_values:
             return
-        # A list, so that an epoch written twice (killed before its score was) counts once.
+        # A list: an epoch written twice (killed before its score was) counts once.
         seconds = [*trial.user_attrs.get("seconds", [])[: epoch - 1], result["seconds"]]
         self._set(number, "seconds", seconds)
         if result["best"] and isfinite(score):
@@ -189,8 +191,8 @@ class Record:
         self._storage.set_trial_intermediate_value(self._trial_id(number), epoch, score)
 
     def is_last(self, number: int) -> bool:
-        """Whether a trial has no epoch left to train."""
-        return has_ended(self._trial(number), epochs=self.epochs)
+        """Whether a trial has no epoch, or no fold, left to train."""
+        return has_ended(self._trial(number), epochs=self.epochs, folds=self.folds)
 
     def should_prune(self, number: int) -> str | None:
         """What the pruner says of the last epoch on record; asking again changes nothing.
@@ -201,17 +203,16 @@ class Record:
             Why it should end, in words; None where it should not.
         """
         trial = self._trial(number)
-        epoch = trial.last_step
-        if epoch is None:
+        if (step := trial.last_step) is None:
             return None
-        if isnan(trial.intermediate_values[epoch]):
-            return f"its score was not a number after epoch {epoch}"
-        if self.is_last(number) or not self.study.pruner.prune(self.study, trial):
-            return None
-        return f"among the poorer after epoch {epoch}"
+        when = f"after {'epoch' if self.folds is None else 'fold'} {step}"
+        if isnan(trial.intermediate_values[step]):
+            return f"its score was not a number {when}"
+        poor = not self.is_last(number) and self.study.pruner.prune(self.study, trial)
+        return f"among the poorer {when}" if poor else None
 
     def tell_complete(self, number: int, why: str) -> tuple[State, str]:
-        """Ended by itself; its value is its best epoch's score.
+        """Ended by itself; its value is its best epoch's score, or the mean over its folds.
 
         Returns:
             `complete`, or `infeasible` where no epoch had a finite score; and why.

@@ -50,18 +50,23 @@ def row_of(trial: FrozenTrial) -> TrialRow:
 
 
 def best_of(result: Mapping[str, Any]) -> dict[str, Any]:
-    """What is kept of an epoch that is a trial's best; None for NaN, which JSON does not have."""
+    """What is kept of an epoch that is a trial's best, or of all folds so far.
+
+    None for NaN, which JSON does not have, and for the epoch where there are folds.
+    """
+    folds = {name: result[name] for name in ("scores", "epochs") if name in result}
     return {
-        "epoch": result["epoch"],
+        **folds,
+        "epoch": None if folds else result["epoch"],
         "score": result["search_score"],
         "threshold": result["threshold"],
         "val": {name: v if isfinite(v) else None for name, v in result["val"].items()},
     }
 
 
-def has_ended(trial: FrozenTrial, *, epochs: int) -> bool:
-    """Whether a trial has no epoch left to train; `epochs` is for a recipe that names none."""
-    wanted = trial.user_attrs["recipe"]["epochs"] or epochs
+def has_ended(trial: FrozenTrial, *, epochs: int, folds: int | None) -> bool:
+    """Whether a trial has nothing left to train; `epochs` is for a recipe that names none."""
+    wanted = folds or trial.user_attrs["recipe"]["epochs"] or epochs
     return "stopped" in trial.user_attrs or (trial.last_step or 0) >= wanted
 
 

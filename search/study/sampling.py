@@ -62,20 +62,31 @@ class SeededTPE(BaseSampler):
 
 
 class Halving(BasePruner):
-    """Successive halving, as `search.study.halving` has it."""
+    """Successive halving, as `search.study.halving` has it.
 
-    def __init__(self, epochs: int) -> None:
-        self._rungs = frozenset(rungs(epochs))
+    Args:
+        steps: epochs of the budget, or folds.
+        means: a step's score takes the place of the one before, as the mean over folds does; else
+            a trial's best counts.
+    """
+
+    def __init__(self, steps: int, *, means: bool = False) -> None:
+        self._rungs = frozenset(rungs(steps, first=1) if means else rungs(steps))
+        self._means = means
 
     def prune(self, study: Study, trial: FrozenTrial) -> bool:
-        """Whether the trial stops after its last epoch on record."""
-        epoch = trial.last_step
-        if epoch is None or epoch not in self._rungs:
+        """Whether the trial stops after its last step on record."""
+        step = trial.last_step
+        if step is None or step not in self._rungs:
             return False
         others: list[Mapping[int, float]] = [
             other.intermediate_values
             for other in study.get_trials(deepcopy=False)
-            if other.number != trial.number and epoch in other.intermediate_values
+            if other.number != trial.number and step in other.intermediate_values
         ]
-        score = best_until(trial.intermediate_values, epoch)
-        return is_poor(score, [best_until(scores, epoch) for scores in others])
+        score = self._at(trial.intermediate_values, step)
+        return is_poor(score, [self._at(scores, step) for scores in others])
+
+    def _at(self, scores: Mapping[int, float], step: int) -> float:
+        """What a trial is worth at a rung."""
+        return best_until({step: scores[step]} if self._means else scores, step)

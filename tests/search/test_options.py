@@ -16,7 +16,7 @@ EVERYTHING = [
     "resnet18, mobilenet_v2", "--weights", "none", "--offline", "--known", "a, b", "--known", "c",
     "--workers", "2", "--gpus-per-trial", "0.5", "--address", "auto", "--cache-gb", "2.5",
     "--name", "x-2", "--out", "here", "--resume", "--keep", "5", "--storage", "sqlite:///s.db",
-    "--dry-run", "--reopen-test", "--keep-splits", "--strict",
+    "--dry-run", "--reopen-test", "--keep-splits", "--strict", "--folds", "4",
 ]  # fmt: skip
 
 
@@ -79,7 +79,6 @@ def test_what_is_left_out_has_the_defaults() -> None:
         ("--backbones", ",", "--backbones must be names with commas between them, got ','"),
         ("--data", "", "--data must not be empty"),
         ("--storage", "study.db", "--storage must be a URL such as sqlite:///study.db"),
-        ("--folds", "5", "--folds is not built yet; leave it out"),
         ("--refits", "3", "--refits is not built yet; leave it out"),
     ],
 )
@@ -121,14 +120,14 @@ def test_a_wrong_command_line_is_one_sentence(argv: list[str], text: str) -> Non
 
 
 def test_several_mistakes_are_told_together() -> None:
-    message = refused("x.py", "--epoch", "3", "--trials", "0", "--folds", "5", "--weights", "all")
+    message = refused("x.py", "--epoch", "3", "--trials", "0", "--refits", "5", "--weights", "all")
     lines = message.splitlines()
     assert lines[0] == "4 problems:"
     assert [line.split()[0] for line in lines[1:]] == [
         "--epoch",
         "--trials",
         "--weights",
-        "--folds",
+        "--refits",
     ]
 
 

@@ -1,0 +1,258 @@
+"""How good is a recipe on average? One training for each fold, each scored on what it has not seen.
+
+Within a fold the epoch is chosen on a piece of the fold's own training part, so that the images
+that give the score have chosen nothing. Scores of all folds together, out of fold, are as many
+honest answers as there are images: thresholds are chosen on them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch.nn.functional import cross_entropy
+
+from xfer.checkpoint import path_of, restore_best
+from xfer.chunks import blake2b
+from xfer.data.folds import Fold
+from xfer.errors import ModelFileError
+from xfer.evaluate.metrics import evaluate_binary, evaluate_classes
+from xfer.evaluate.objectives import search_score
+from xfer.numerics import pick_device, seed_of
+from xfer.recipe import Objective, Recipe, to_json
+from xfer.steps import Data, Rows, predict_logits
+from xfer.tensorfile import read_file, write_file
+from xfer.train import EpochResult, fit
+
+_FOLD = 3  # what a seed is for, beside xfer.train's
+
+
+@dataclass(frozen=True, kw_only=True)
+class FoldsResult:
+    """What the folds so far brought."""
+
+    epoch: int
+    """Folds that are finished; the first is 1. It is what a search counts as a step."""
+    train: dict[str, float]
+    """`loss` and `accuracy` of the chosen epochs, as `EpochResult.train`; means over the folds."""
+    val: dict[str, float]
+    """`loss` and all of `xfer.evaluate.metrics` of what was scored; means over the folds. With two
+    classes each fold's are at its own best threshold."""
+    search_score: float
+    """Mean over the folds: it ranks and prunes, and estimates nothing."""
+    scores: list[float]
+    """The search score of each fold, in their order: paired with another recipe's."""
+    epochs: list[int]
+    """The epoch that each fold's training part chose."""
+    lr: float
+    """The head's learning rate in the last fold's chosen epoch."""
+    seconds: float
+    """The last fold's."""
+    threshold: None = None
+    """There is none: every fold has its own."""
+    best: bool = True
+    """Always: a mean over more folds takes the place of the one before."""
+    stopped: None = None
+    """Folds are not stopped early."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain values that JSON holds without loss."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class OutOfFold:
+    """Answers to every image by the model that was trained without its fold."""
+
+    rows: Rows
+    """(images,), of the data, in the folds' order."""
+    probabilities: npt.NDArray[np.float64]
+    """(images, classes)."""
+    labels: npt.NDArray[np.int64]
+    """(images,)."""
+    folds: int
+    """How many there were."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Parted:
+    """The data of one fold, as `fit` reads it."""
+
+    pixels: Any
+    labels: npt.NDArray[np.int64]
+    classes: tuple[str, ...]
+    splits: Mapping[str, Rows]
+    digest: str
+
+
+def cross_validate(
+    recipe: Recipe,
+    data: Data,
+    folds: Sequence[Fold],
+    objective: Objective,
+    *,
+    seed: int,
+    checkpoint: Path,
+    device: torch.device | str | None = None,
+) -> Iterator[EpochResult | FoldsResult]:
+    """Trains and scores a recipe fold by fold.
+
+    A checkpoint that is there already is gone on from, also in the middle of a fold.
+
+    Args:
+        recipe: with its number of epochs.
+        data: images and labels; its splits are not looked at.
+        folds: as `xfer.data.folds.cut_folds` gives them, in an order that all recipes share.
+        objective: what the search score is made of.
+        seed: 0 or more; each fold draws its own from it.
+        checkpoint: folder; each fold has one in it, and leaves its answers there.
+        device: None takes `xfer.numerics.pick_device()`.
+
+    Yields:
+        an `EpochResult` after each epoch within a fold, where the caller may stop but has nothing
+        to compare, and a `FoldsResult` after each fold.
+
+    Raises:
+        as `fit`.
+    """
+    device = pick_device() if device is None else torch.device(device)
+    done: list[dict[str, Any]] = []
+    for number, fold in enumerate(folds):
+        digest = blake2b(data.digest.encode(), *(part.tobytes() for part in fold.parts))
+        one = _Round(
+            folder=checkpoint / f"fold{number}",
+            run={
+                "recipe": to_json(recipe),
+                "objective": to_json(objective),
+                "seed": seed,
+                "data": digest,
+            },
+            data=_Parted(
+                pixels=data.pixels,
+                labels=data.labels,
+                classes=tuple(data.classes),
+                splits={"train": fold.train, "val": fold.stop},
+                digest=digest,
+            ),
+            val=fold.val,
+            objective=objective,
+            device=device,
+        )
+        result = one.before()
+        if result is None:
+            best: dict[str, Any] = {}
+            seconds = 0.0
+            of_fold = seed_of(seed, _FOLD, number) % 2**32
+            for epoch in fit(
+                recipe, one.data, objective, seed=of_fold, checkpoint=one.folder, device=device
+            ):
+                seconds += epoch.seconds
+                if epoch.best:
+                    best = epoch.to_dict()
+                yield epoch
+            result = one.score(best, seconds)
+        done.append(result)
+        yield FoldsResult(
+            epoch=number + 1,
+            train=_means([each["train"] for each in done]),
+            val=_means([each["val"] for each in done]),
+            search_score=float(np.mean([each["score"] for each in done])),
+            scores=[each["score"] for each in done],
+            epochs=[each["epoch"] for each in done],
+            lr=result["lr"],
+            seconds=result["seconds"],
+        )
+
+
+def read_out_of_fold(checkpoint: Path, folds: int) -> OutOfFold:
+    """What `cross_validate` has left of its answers.
+
+    Args:
+        checkpoint: the folder it was given.
+        folds: how many it was given.
+
+    Raises:
+        ModelFileError: a fold is missing or damaged.
+    """
+    parts = [read_file(_file(checkpoint / f"fold{number}"))[1]["val"] for number in range(folds)]
+    joined = {name: torch.cat([part[name] for part in parts]).numpy() for name in parts[0]}
+    return OutOfFold(
+        rows=joined["rows"],
+        probabilities=joined["probabilities"],
+        labels=joined["labels"],
+        folds=folds,
+    )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Round:
+    """One fold of one recipe."""
+
+    folder: Path
+    run: Mapping[str, Any]
+    """What its answers belong to."""
+    data: _Parted
+    val: Rows
+    objective: Objective
+    device: torch.device
+
+    def before(self) -> dict[str, Any] | None:
+        """What a finished fold has left; None where it is not finished."""
+        if not _file(self.folder).is_file():
+            return None
+        header, _ = read_file(_file(self.folder))
+        if header["run"] != json.loads(json.dumps(self.run)):
+            raise ModelFileError(
+                f"{_file(self.folder)} belongs to another run; delete the folder "
+                f"{self.folder.parent} to train anew."
+            )
+        return header["result"]
+
+    def score(self, best: Mapping[str, Any], seconds: float) -> dict[str, Any]:
+        """Scores the chosen epoch on the fold, and keeps its answers in place of the model.
+
+        Args:
+            best: the chosen epoch's `EpochResult` as a dict.
+            seconds: of training.
+        """
+        net = restore_best(self.folder, device=self.device)
+        logits = predict_logits(net, self.data.pixels, self.val, device=self.device)
+        probabilities = torch.softmax(logits, dim=1).numpy()
+        labels = self.data.labels[self.val]
+        score, threshold = search_score(self.objective, probabilities, labels)
+        metrics = (
+            evaluate_classes(probabilities, labels, self.data.classes)
+            if threshold is None
+            else evaluate_binary(probabilities[:, 1], labels, threshold=threshold)
+        )
+        result = {
+            "score": score,
+            "epoch": best["epoch"],
+            "train": best["train"],
+            "val": {"loss": cross_entropy(logits, torch.from_numpy(labels)).item(), **metrics},
+            "lr": best["lr"],
+            "seconds": seconds,
+        }
+        tensors = {"rows": self.val, "probabilities": probabilities, "labels": labels}
+        write_file(
+            _file(self.folder),
+            {"run": dict(self.run), "result": result},
+            {"val": {name: torch.from_numpy(values) for name, values in tensors.items()}},
+        )
+        for which in ("last", "best"):
+            path_of(self.folder, which).unlink(missing_ok=True)
+        return result
+
+
+def _file(folder: Path) -> Path:
+    return folder / "scored.safetensors"
+
+
+def _means(each: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    return {name: float(np.mean([values[name] for values in each])) for name in each[0]}
