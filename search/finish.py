@@ -14,11 +14,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from search.controls import score_controls
 from search.errors import TrialsError
-from search.result import with_intervals
 from search.rundir import RunDir
+from search.scores import measured
 from search.trials import TrialRow, trial_seed
 from xfer.data.dataset import Dataset
+from xfer.data.fact_table import FactTable
 from xfer.recipe import Objective, from_json, to_json
 
 
@@ -32,6 +34,8 @@ class Finished:
     """`value`, `chosen_on`, `rule`, `supported`, `said`; None with several classes."""
     test: Mapping[str, Any] | None
     """As `search.result.with_intervals` gives it; None: the test part stays closed."""
+    controls: Mapping[str, Any] | None
+    """By name, the same of what the winner has to beat; None: likewise."""
     opened: int
     """How often the test part has been opened in this run."""
     marks: tuple[str, ...]
@@ -72,6 +76,7 @@ def finish(
     objective: Objective,
     *,
     demo: bool,
+    facts: FactTable | None = None,
     reopen_test: bool = False,
     folded: Folded | None = None,
     about: Mapping[str, Any] | None = None,
@@ -84,6 +89,7 @@ def finish(
         data: with its test part, and with pixels for every model of the space.
         objective: what was maximised, and the rule for the threshold that ships.
         demo: the images are built in.
+        facts: of all images, for the control that knows nothing else; None: there is none.
         folded: where trials were scored on folds: the winner is trained as a whole, on train with
             val to choose its epoch, and its threshold comes from the answers out of fold.
         reopen_test: score on the test part although an earlier winner of this run was.
@@ -141,12 +147,12 @@ def finish(
             marks.append(chosen.said)
     net = restore_best(folder, device=pick_device())
     opened = _opened(run)
-    test = None
+    test = controls = None
     # The winner that was scored before: its result stands. A kill in between left no result, and
     # the same model gives the same one.
     again = bool(opened) and opened[-1]["trial"] == best.number
     if again and "test" in opened[-1]:
-        test = opened[-1]["test"]
+        test, controls = opened[-1]["test"], opened[-1].get("controls")
     elif opened and not again and not reopen_test:
         marks.append(
             f"The test part was opened for trial {opened[-1]['trial']} already; trial "
@@ -158,7 +164,8 @@ def finish(
         before = opened[:-1] if again else opened
         _write_opened(run, [*before, note])
         test = score(net, data, "test", threshold=None if chosen is None else chosen.value)
-        _write_opened(run, [*before, note | {"test": test}])
+        controls = score_controls(facts, data, objective)
+        _write_opened(run, [*before, note | {"test": test, "controls": controls}])
     times = len(_opened(run))
     if times > 1:
         marks.append(f"The test part was opened {times} times for this run.")
@@ -175,7 +182,14 @@ def finish(
         about=about,
         demo=demo,
     )
-    return Finished(best=best, threshold=threshold, test=test, opened=times, marks=tuple(marks))
+    return Finished(
+        best=best,
+        threshold=threshold,
+        test=test,
+        controls=controls,
+        opened=times,
+        marks=tuple(marks),
+    )
 
 
 def _train_whole(
@@ -205,27 +219,15 @@ def _at_threshold(probabilities: Any, labels: Any, chosen: Any) -> dict[str, flo
 
 def score(net: Any, data: Dataset, part: str, *, threshold: float | None) -> dict[str, Any]:
     """Metrics of a model on one part of the data, as `search.result.with_intervals` gives them."""
-    import numpy as np
     import torch
 
-    from xfer.evaluate.confusion import confusion_binary, confusion_matrix
-    from xfer.evaluate.metrics import evaluate_binary, evaluate_classes
     from xfer.steps import predict_logits
 
     rows = data.splits[part]
     device = next(net.parameters()).device
     logits = predict_logits(net, data.pixels, rows, device=device)
     probabilities = torch.softmax(logits, dim=1).numpy()
-    labels = data.labels[rows]
-    if threshold is not None:
-        scores = probabilities[:, data.positive]
-        counts = confusion_binary(scores, labels, threshold=threshold)
-        confusion = {key: int(getattr(counts, key)) for key in ("tp", "fp", "fn", "tn")}
-        return with_intervals(evaluate_binary(scores, labels, threshold=threshold), confusion)
-    decided = np.argmax(probabilities, axis=1)
-    matrix = confusion_matrix(labels, decided, classes=len(data.classes))
-    confusion = {"classes": list(data.classes), "matrix": matrix.tolist()}
-    return with_intervals(evaluate_classes(probabilities, labels, data.classes), confusion)
+    return measured(probabilities, data.labels[rows], data.classes, threshold=threshold)
 
 
 def keep_best_checkpoints(run: RunDir, rows: Sequence[TrialRow], *, keep: int) -> None:

@@ -91,7 +91,7 @@ GROUPS: dict[str, list[Row]] = {
         ("--demo", None, bool, "built-in phantom images and a small budget"),
         ("--resplit", None, bool, "drop the parts that the images come in, split by patient anew"),
         ("--keep-splits", None, bool, "leave given parts as they are, leaks included, and say so"),
-        ("--strict", None, bool, "audit findings are errors, but small_validation and imbalance"),
+        ("--strict", None, bool, "what the audit finds, and can be mended, is an error"),
     ],
     "budget": [
         ("--trials", "N", _whole(1), "trials, finished or not"),

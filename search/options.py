@@ -37,7 +37,7 @@ class Options:
     keep_splits: bool = False
     """Leave the parts as they are given, leaks included; every output is marked."""
     strict: bool = False
-    """What the audit finds is an error, but for `search.strict.SIZE`."""
+    """What the audit finds is an error, where somebody can mend it (`Finding.refused`)."""
     trials: int | None = None
     """Trials told, finished or not, in place of the budget's; at least 1."""
     epochs: int | None = None

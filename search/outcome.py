@@ -76,6 +76,7 @@ def write_outcome(
         best=finished.best if finished else None,
         threshold=finished.threshold if finished else None,
         test=finished.test if finished else None,
+        controls=finished.controls if finished else None,
         data=loading.summary(),
         seconds={"total": time.monotonic() - context.began, "decode": loading.seconds},
         counters={"images_decoded": loading.images_decoded},

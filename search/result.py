@@ -33,6 +33,7 @@ def build_result(
     best: TrialRow | None = None,
     threshold: Mapping[str, Any] | None = None,
     test: Mapping[str, Any] | None = None,
+    controls: Mapping[str, Any] | None = None,
     data: Mapping[str, Any] | None = None,
     seconds: Mapping[str, float] | None = None,
     counters: Mapping[str, int] | None = None,
@@ -52,6 +53,7 @@ def build_result(
         best: the winner.
         threshold: `value`, `chosen_on`, `rule`; None for several classes.
         test: as `with_intervals` gives it; None: the test part was not opened.
+        controls: by name, the same of what the winner has to beat.
         data: `images`, `patients`, `skipped`, per split and class.
         seconds: any of `total`, `decode`, `prefix`, `training`, `overhead`; training is the sum
             over trials where it is not given.
@@ -84,7 +86,7 @@ def build_result(
         "best": None if best is None else _best(best),
         "threshold": None if threshold is None else dict(threshold),
         "test": None if test is None else dict(test),
-        "controls": None,
+        "controls": None if controls is None else dict(controls),
         "ensemble": None,
         "front": None,
         "data": None if data is None else dict(data),

@@ -159,6 +159,7 @@ def _run(
                 data,
                 plan.objective,
                 demo=plan.demo,
+                facts=found.facts,
                 reopen_test=plan.options.reopen_test,
                 folded=folded,
                 about={"run": run.name, "space": plan.space.path.name, "seed": plan.options.seed}

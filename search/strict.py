@@ -11,9 +11,6 @@ from xfer.errors import DataError
 if TYPE_CHECKING:
     from xfer.data.findings import Finding
 
-SIZE = ("small_validation", "imbalance")
-"""More images would mend these, and often there are none; nothing in the data is wrong."""
-
 
 def faults(findings: Iterable[Finding]) -> list[str]:
     """What a strict run refuses, a sentence or two each.
@@ -24,7 +21,7 @@ def faults(findings: Iterable[Finding]) -> list[str]:
         f"--strict: {finding.kind}, {finding.count:,}: {finding.effect} "
         f"{finding.action}".removesuffix(".")
         for finding in findings
-        if finding.kind not in SIZE
+        if finding.refused
     ]
 
 
@@ -37,7 +34,7 @@ def refuse_findings(findings: Iterable[Finding], *, where: str, resume: str) -> 
         resume: the command that goes on with the run.
 
     Raises:
-        DataError: there are findings besides `SIZE`; all of them are named.
+        DataError: there are findings that it refuses; all of them are named.
     """
     if found := faults(findings):
         raise DataError(

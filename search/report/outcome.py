@@ -139,8 +139,42 @@ def final_table(reading: Reading) -> Html:
             element("p", "Opened once, after everything was chosen. Intervals of 95 %."),
             table(("metric", "value", "from", "to"), rows),
             confusion(test, positive=_positive(reading)),
+            controls(reading.result),
         ]
     )
+
+
+def controls(result: Mapping[str, Any]) -> Html | None:
+    """What the winner has to beat, beside it; None where there are no controls."""
+    found = result.get("controls")
+    if not found:
+        return None
+    columns = {"the winner": result["test"], **found}
+    names = [
+        name
+        for name in result["test"]
+        if name in _COMPARED and all(name in c for c in found.values())
+    ]
+    rows = [
+        [element("td", name.replace("_", " ")), *(_interval(c[name]) for c in columns.values())]
+        for name in names
+    ]
+    said = (
+        "Each control was fitted on train and its threshold chosen on val, by the same rule. "
+        "'file facts only' is a small tree that knows size, bytes, mode, mean and contrast of the "
+        "files, and never sees an image."
+    )
+    return joined(
+        [
+            element("h3", "What it has to beat"),
+            element("p", said, class_="soft"),
+            table(("metric", *columns), rows),
+        ]
+    )
+
+
+_COMPARED = ("recall", "specificity", "precision", "balanced_accuracy", "accuracy", "auroc", "mcc")
+"""Metrics by which the winner stands beside the controls."""
 
 
 def _metric_row(name: str, value: Mapping[str, Any]) -> list[Html]:

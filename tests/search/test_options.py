@@ -33,7 +33,7 @@ def test_every_flag_reaches_its_field() -> None:
         minutes=1.5, seed=2**32 - 1, backbones=("resnet18", "mobilenet_v2"), weights="none",
         offline=True, known=("a, b", "c"), workers=2, gpus_per_trial=0.5, address="auto",
         cache_gb=2.5, name="x-2", out="here", resume=True, keep=5, storage="sqlite:///s.db",
-        dry_run=True, reopen_test=True, keep_splits=True, strict=True,
+        dry_run=True, reopen_test=True, keep_splits=True, strict=True, folds=4,
     )  # fmt: skip
     flags = {
         row[0].removeprefix("--").replace("-", "_") for rows in GROUPS.values() for row in rows

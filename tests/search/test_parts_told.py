@@ -19,7 +19,7 @@ from search.rundir import RunDir
 from search.screen import tell_parts
 from search.session import search
 from search.space import load_space
-from search.strict import SIZE, refuse_findings
+from search.strict import refuse_findings
 from xfer.data.audit import audit
 from xfer.data.dataset import Dataset, Loading, load_dataset
 from xfer.data.findings import Finding
@@ -183,10 +183,11 @@ def test_splits_that_are_cleaned_or_made_anew_leave_no_mark(tmp_path: Path) -> N
 # --strict
 
 
-def finding(kind: str) -> Finding:
+def finding(kind: str, *, refused: bool = True) -> Finding:
     return Finding(
-        kind=kind, count=1234, examples=("a.png",), effect="It looks better.", action="Mend it."
-    )
+        kind=kind, count=1234, examples=("a.png",), effect="It looks better.", action="Mend it.",
+        refused=refused,
+    )  # fmt: skip
 
 
 def refusal(*kinds: str) -> str:
@@ -197,7 +198,7 @@ def refusal(*kinds: str) -> str:
 
 
 def test_a_strict_run_is_refused_with_all_findings_and_the_way_on() -> None:
-    message = refusal("duplicate", "imbalance", "patient_leak")
+    message = refusal("duplicate", "patient_leak")
     assert message.splitlines() == [
         "2 problems:",
         "  --strict: duplicate, 1,234: It looks better. Mend it",
@@ -209,8 +210,8 @@ def test_a_strict_run_is_refused_with_all_findings_and_the_way_on() -> None:
     assert refusal("unreadable").startswith("--strict: unreadable, 1,234: ")
 
 
-def test_findings_about_size_alone_are_not_refused() -> None:
-    refuse_findings([finding(kind) for kind in SIZE], where="", resume="")
+def test_findings_that_nobody_can_mend_are_not_refused() -> None:
+    refuse_findings([finding("imbalance", refused=False)], where="", resume="")
     refuse_findings([], where="", resume="")
 
 

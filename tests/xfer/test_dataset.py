@@ -348,7 +348,7 @@ def test_the_audit_counts_parts_and_tells_leaks_and_small_parts(tmp_path, store)
     assert finding(found, "small_validation")["count"] == 6
     assert finding(found, "imbalance")["examples"] == ["ill"]
     assert found["splits"]["val"] == {
-        "images": 46, "patients": 23,
+        "images": 46, "patients": 23, "prevalence": 0.1304,
         "classes": {"well": {"images": 40, "patients": 20}, "ill": {"images": 6, "patients": 3}},
     }  # fmt: skip
     for each in found["findings"]:
@@ -414,7 +414,11 @@ def test_chest_xray_is_as_its_readme_says(store):
     positives = {data.subgroups[i] for i in np.flatnonzero(data.labels == 1)}
     negatives = {data.subgroups[i] for i in np.flatnonzero(data.labels == 0)}
     assert (positives, negatives) == ({"bacteria", "virus"}, {None})
-    assert [f["kind"] for f in audit(data, loading).to_json()["findings"]] == ["small_validation"]
+    shortcut, small = audit(data, loading).findings
+    assert (shortcut.kind, small.kind) == ("shortcut_possible", "small_validation")
+    assert "it may be the disease" in shortcut.effect
+    assert shortcut.examples[0].startswith("bytes")
+    assert not shortcut.refused
 
 
 @real

@@ -12,6 +12,7 @@ import numpy as np
 from xfer.chunks import blake2b
 from xfer.data.decoded import Progress, decode_source
 from xfer.data.duplicates import Duplicates, find_duplicates
+from xfer.data.facts import Facts, read_facts
 from xfer.data.items import SPLITS, Item, Skipped, Source, Split
 from xfer.data.sources import open_source
 from xfer.data.splits import Given, Splits, split_items
@@ -107,6 +108,8 @@ class Loading:
     """By image, the part it was in before any was taken out."""
     copies: Duplicates
     """Images that are the same picture, by position."""
+    facts: Facts
+    """What files say of themselves, by image."""
     notes: tuple[str, ...]
     """What else should be said on screen, as sentences."""
     counts: dict[str, dict[str, int]]
@@ -170,6 +173,7 @@ def load_dataset(
     )
     items = [source.items[i] for i in decoded.kept]
     copies = find_duplicates(decoded.pixels[interpolations[0]])
+    facts = read_facts(source, decoded.kept)
     splits = split_items(
         items,
         seed=seed,
@@ -208,6 +212,7 @@ def load_dataset(
         marks=splits.marks,
         origins=_origins(items, splits),
         copies=copies,
+        facts=facts,
         notes=source.notes,
         counts=_counts(dataset),
         seconds=time.monotonic() - start,

@@ -31,6 +31,9 @@ class Finding:
     """What it does to the numbers, as sentences."""
     action: str
     """What was done about it, or can be, as sentences."""
+    refused: bool = True
+    """`--strict` refuses such images; not where it may be nothing, or only more images would mend
+    it."""
 
     def to_json(self) -> dict[str, Any]:
         """As in `audit.json`, with the first few examples."""
@@ -89,8 +92,9 @@ def find_small_validation(val: np.ndarray, *, positive: int | None) -> list[Find
             + (f", {positives:,} of them positive" if positives is not None else "")
             + ": scores that differ by little may differ by chance, and the threshold is"
             " uncertain.",
-            action=f"More validation {what}, if they can be had; intervals say how much it"
-            " matters.",
+            action=f"More validation {what}, if they can be had, or --folds 5, which chooses by all"
+            " of train and val; intervals say how much it matters.",
+            refused=False,
         )
     ]
 
@@ -114,5 +118,6 @@ def find_imbalance(train: np.ndarray, classes: Sequence[str]) -> list[Finding]:
             effect=f"{classes[rarest]!r} is {counts[rarest] / len(train):.1%} of train: accuracy"
             " says little, and training may pass it over.",
             action="Judge by recall, precision or the objective, not by accuracy.",
+            refused=False,
         )
     ]
