@@ -40,12 +40,14 @@ class Work:
     """The same of the trained part; training it costs three times as much."""
     epochs: int
     """Passes over the training part, if it is not pruned."""
+    views: int = 1
+    """Of each training image, in an epoch."""
     weight_bytes: int = 0
     """Size of all weights."""
 
     def multiply_adds(self, *, train_images: int, val_images: int) -> float:
         """Of all epochs."""
-        trained = train_images * (self.prefix + 3 * self.suffix)
+        trained = self.views * train_images * (self.prefix + 3 * self.suffix)
         return self.epochs * (trained + val_images * (self.prefix + self.suffix))
 
 

@@ -39,6 +39,7 @@ def foresee(plan: Plan, inspection: Inspection, slots: Slots) -> Forecast:
                 prefix=cost.prefix_madds,
                 suffix=cost.suffix_madds,
                 epochs=sample.recipe.epochs or plan.budget.epochs,
+                views=sample.recipe.augment.views,
                 weight_bytes=4 * cost.parameters,
             )
         )

@@ -28,7 +28,7 @@ from search.rundir import RunDir, create_run, resume_run
 from search.screen import Say, tell_end, tell_findings, tell_parts, tell_plan
 from search.space import load_space
 from search.strict import refuse_findings
-from search.trials import EpochDone, Event, TrialEnded
+from search.trials import EpochDone, Event, TrialEnded, trial_seed
 
 if TYPE_CHECKING:
     from search.study import Record
@@ -192,7 +192,10 @@ def _search(
     from search.tensorboard import TensorBoard
     from search.worker import Job
     from search.workers import start_ray
+    from xfer.contact_sheet import contact_sheet
     from xfer.evaluate.objectives import best_constant
+    from xfer.models.interpolation import interpolation_of
+    from xfer.recipe import from_json
 
     plan, run, data = context.plan, context.run, context.data
     columns = inspection.checked.ranges
@@ -231,9 +234,15 @@ def _search(
         demo=plan.demo,
         told=record.rows(),
     )
+
+    def sheet(number: int, recipe: Mapping[str, Any]) -> Any:
+        seen = from_json(recipe)
+        pixels = job.data.interpolated(interpolation_of(seen.model))
+        return contact_sheet(seen, pixels, seed=trial_seed(record.seed, number))
+
     with (
         start_ray(slots, address=plan.options.address),
-        TensorBoard(run.tensorboard, columns) as tensorboard,
+        TensorBoard(run.tensorboard, columns, sheet=sheet) as tensorboard,
     ):
         begun: list[float] = []  # when the first epoch did
 

@@ -35,6 +35,7 @@ from tensorboard.plugins.hparams.metadata import (
 from tensorboard.plugins.text.summary_v2 import text_pb
 from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
+from search.contact_sheets import SHEET_TAG, Sheet, sheet_summary
 from search.trials import EpochDone, Event, State, TrialEnded, TrialStarted
 
 # Built when they are imported, so that a type checker cannot see into them.
@@ -92,15 +93,23 @@ class TensorBoard:
     A folder that exists is continued: what an earlier process wrote is not written twice.
     """
 
-    def __init__(self, folder: Path, hyperparameters: Mapping[str, Interval | Choices]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        hyperparameters: Mapping[str, Interval | Choices],
+        *,
+        sheet: Sheet | None = None,
+    ) -> None:
         """Writes nothing before the first event.
 
         Args:
             folder: the run's `tensorboard` folder; made when it is missing.
             hyperparameters: every hyperparameter of the space and its range.
+            sheet: asked once for each trial; None shows no images.
         """
         self._folder = folder
         self._columns = {name: _column(values) for name, values in hyperparameters.items()}
+        self._sheet = sheet
         self._trials: dict[int, _Trial] = {}
         self._described = folder.is_dir() and EXPERIMENT_TAG in _held(folder)[0]
 
@@ -128,8 +137,15 @@ class TensorBoard:
 
     def _start(self, event: TrialStarted) -> None:
         trial = self._open(event.number, event.name)
-        if SESSION_START_INFO_TAG in trial.tags:
-            return
+        if SESSION_START_INFO_TAG not in trial.tags:
+            self._introduce(trial, event)
+        if self._sheet is not None and SHEET_TAG not in trial.tags:
+            summary = sheet_summary(self._sheet, event.number, event.recipe)
+            if summary is not None:
+                _write(trial, summary)
+
+    def _introduce(self, trial: _Trial, event: TrialStarted) -> None:
+        """Writes what stands at the head of a trial's file."""
         params = {name: self._value(name, value) for name, value in event.params.items()}
         folder = Path(trial.writer.get_logdir()).name
         _write(trial, summary_v2.hparams_pb(params, trial_id=folder))

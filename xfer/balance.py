@@ -15,7 +15,9 @@ from xfer.recipe import Balance
 
 Rows = npt.NDArray[np.int64]
 
-_NEEDS_EVERY_CLASS = ("class_weights", "oversample", "oversample_augmented", "undersample")
+_NEEDS_EVERY_CLASS = (
+    "class_weights", "oversample", "oversample_augmented", "undersample", "ensemble",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -25,8 +27,14 @@ class Drawn:
     rows: Rows
     """(images,), of the data."""
     repeats: Rows
-    """(images,), 0 where an image stands for itself; drawn again, it counts from 1, and no row has
-    the same number twice."""
+    """(images,), 0 where an image stands for itself; drawn again, it counts from 1."""
+    views: Rows
+    """(images,), 0 for the image itself, from 1 its fixed changed ones. No two have the same row,
+    repeat and view."""
+
+    def at(self, places: Rows) -> Drawn:
+        """Those at some places, in the order of these."""
+        return Drawn(self.rows[places], self.repeats[places], self.views[places])
 
 
 def check_classes(balance: Balance, labels: Rows, classes: Sequence[str]) -> None:
@@ -49,31 +57,69 @@ def check_classes(balance: Balance, labels: Rows, classes: Sequence[str]) -> Non
         )
 
 
-def draw_epoch(rows: Rows, labels: Rows, balance: Balance, generator: np.random.Generator) -> Drawn:
+def draw_epoch(
+    rows: Rows, labels: Rows, balance: Balance, generator: np.random.Generator, *, views: int = 1
+) -> Drawn:
     """The images of one epoch; as many in every epoch.
 
     Oversampling keeps every image and draws with replacement what is missing; undersampling draws
     without. Both are the random methods of He and Garcia, "Learning from Imbalanced Data", 2009.
+    Whatever is drawn comes with all of its views: classes are as unequal as without them.
 
     Args:
         rows: (images,) of the training part.
         labels: (images,) of the same.
         balance: all but `oversample`, `oversample_augmented` and `undersample` take the rows as
             they are.
-        generator: advanced by those three alone.
+        generator: advanced by those three alone, and by no view.
+        views: as in the recipe's `Augment`.
     """
     members = [rows[labels == label] for label in np.unique(labels)]
     counts = [len(of_class) for of_class in members]
+    repeats = np.zeros_like(rows)
     if balance in ("oversample", "oversample_augmented"):
         again = np.concatenate(
             [generator.choice(of_class, max(counts) - len(of_class)) for of_class in members]
         )
-        repeats = np.concatenate([np.zeros_like(rows), 1 + np.arange(len(again))])
-        return Drawn(np.concatenate([rows, again]), repeats)
-    if balance == "undersample":
+        rows = np.concatenate([rows, again])
+        repeats = np.concatenate([repeats, 1 + np.arange(len(again))])
+    elif balance == "undersample":
         parts = [generator.choice(of_class, min(counts), replace=False) for of_class in members]
         rows = np.concatenate(parts)
-    return Drawn(rows, np.zeros_like(rows))
+        repeats = np.zeros_like(rows)
+    every = np.repeat(np.arange(len(rows)), views)
+    return Drawn(rows[every], repeats[every], np.tile(np.arange(views), len(rows)))
+
+
+def member_places(
+    labels: Rows, members: int, generator: np.random.Generator
+) -> list[npt.NDArray[np.intp]]:
+    """Which images each member of an ensemble is trained on.
+
+    A class of n images, the rarest having r, is cut at random into n / r parts, rounded down, at
+    most one for each member, as even as can be: no part is smaller than the rarest class, and that
+    one is never cut. Member m has the m-th part, beginning again where there are fewer.
+
+    Args:
+        labels: (images,) of the training part.
+        members: of the ensemble.
+        generator: advanced, unless there is one member, who has all.
+
+    Returns:
+        For each member, ascending places in `labels`; together all of them.
+    """
+    if members == 1:
+        return [np.arange(len(labels))]
+    classes = [np.flatnonzero(labels == label) for label in np.unique(labels)]
+    rarest = min(len(places) for places in classes)
+    parts = [
+        np.array_split(generator.permutation(places), min(members, len(places) // rarest))
+        for places in classes
+    ]
+    return [
+        np.sort(np.concatenate([of_class[member % len(of_class)] for of_class in parts]))
+        for member in range(members)
+    ]
 
 
 def class_weights(labels: Rows, classes: int) -> npt.NDArray[np.float64]:

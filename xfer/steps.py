@@ -12,11 +12,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from xfer.augment import augmented
-from xfer.balance import check_classes, class_weights, draw_epoch, focal_factors
+from xfer.balance import check_classes, class_weights, focal_factors
 from xfer.errors import NotFinite, RecipeError
 from xfer.models.net import Net
-from xfer.numerics import seed_of
 from xfer.optim import (
     add_l1_gradient,
     build_optimizer,
@@ -27,6 +25,7 @@ from xfer.optim import (
 )
 from xfer.recipe import Recipe
 from xfer.schedules import schedule_factor
+from xfer.seen import as_trained, draw_orders, to_images
 
 Rows = npt.NDArray[np.int64]
 
@@ -63,13 +62,34 @@ class Data(Protocol):
 class Training:
     """A model and its optimiser, on the images it is trained on.
 
+    The members of an ensemble go side by side, each on batches of its own images: no two have a
+    parameter in common, so this is training each of them alone. Who has a batch less than others
+    sits out an epoch's last step.
+
     With `Recipe.head_first` there are two phases under one optimiser: a parameter that is frozen at
     first has no gradient, so its momentum and its like begin when it is thawed.
     """
 
     def __init__(
-        self, recipe: Recipe, net: Net, data: Data, *, epochs: int, device: torch.device
+        self,
+        recipe: Recipe,
+        net: Net,
+        data: Data,
+        *,
+        epochs: int,
+        device: torch.device,
+        seed: int = 0,
     ) -> None:
+        """Nothing is moved yet.
+
+        Args:
+            recipe: what to train, and how.
+            net: assembled by it, on the device.
+            data: its training part is used.
+            epochs: of the whole training.
+            device: of the steps.
+            seed: of the run; of it comes what is the same in every epoch, the fixed views.
+        """
         net.head_only(False)
         if recipe.batch_size == 1 and _trains_norms(net):
             raise RecipeError(
@@ -89,12 +109,17 @@ class Training:
             self.weights = torch.from_numpy(weights).float().to(device)
         self.device = device
         self.epochs = epochs
+        self.seed = seed
         self.lr = 0.0
         """The head's learning rate in the last step; before the first one 0."""
-        self.groups = parameter_groups(net.parts())
-        self.l1_weights = l1_weights(self.groups, on=recipe.l1_on)
+        parts = net.parts()
+        self.members = [
+            parameter_groups(part for part in parts if part.member == member)
+            for member in range(recipe.members)
+        ]
+        """Groups of the optimiser, by member; there is one where there is no ensemble."""
         self.optimizer = build_optimizer(
-            self.groups,
+            [group for groups in self.members for group in groups],
             name=recipe.optimizer,
             lr=recipe.lr,
             l2=recipe.l2,
@@ -109,12 +134,13 @@ class Training:
 
         Args:
             epoch: from 1; places its steps in the phases and the schedule.
-            generator: advanced; images, their order and their changes are drawn from it.
+            generator: advanced; images, their order and their fresh changes are drawn from it.
             losses: on validation, after each epoch before this one.
 
         Returns:
             `loss`, the cross-entropy without penalties, label smoothing, class weights and focal
-            factors, and `accuracy`, both over the images of the epoch's steps.
+            factors, and `accuracy`, both over the images of the epoch's steps; of an ensemble over
+            those of each member, as that one alone answers.
 
         Raises:
             NotFinite: in the step whose loss is no longer a number.
@@ -123,62 +149,55 @@ class Training:
         head_first = recipe.head_first if epoch <= head_epochs(recipe) else None
         net.head_only(head_first is not None)
         net.train()
-        drawn = draw_epoch(self.rows, self.labels[self.rows], recipe.balance, generator)
-        parts = batches(generator.permutation(len(drawn.rows)), recipe.batch_size)
-        # After the order, which is then the same with and without augmentation.
-        seed = int(generator.integers(2**63))
-        total = 0.0
+        labels = self.labels[self.rows]
+        orders = draw_orders(recipe, self.rows, labels, generator, seed=self.seed)
+        parts = [batches(np.arange(len(order.rows)), recipe.batch_size) for order, _ in orders]
+        steps = max(map(len, parts))
+        total, images_seen = 0.0, 0
         answers: list[Tensor] = []
-        for number, part in enumerate(parts):
-            rows = drawn.rows[part]
+        for number in range(steps):
             if head_first is not None:
                 self.lr = head_first.lr
             else:
-                self.lr = self._scheduled(epoch, number, steps=len(parts), losses=losses)
+                self.lr = self._scheduled(epoch, number, steps=steps, losses=losses)
             set_lr(optimizer, self.lr)
-            labels = torch.from_numpy(self.labels[rows]).to(self.device, non_blocking=True)
-            images = to_images(self.pixels[rows], self.device)
-            if recipe.augment.mode == "fresh":
-                images = self._augmented(images, rows, drawn.repeats[part], seed)
-            logits = net.suffix(net.prefix(images))
-            minimised = self._minimised(logits, labels)
             optimizer.zero_grad(set_to_none=True)
-            minimised.backward()
-            if recipe.l1:
-                add_l1_gradient(self.l1_weights, recipe.l1)
-            if recipe.clip_norm is not None:
-                clip_gradient(self.groups, recipe.clip_norm)
+            told: list[tuple[Tensor, int]] = []
+            for member, (order, seed) in enumerate(orders):
+                if number == len(parts[member]):
+                    continue
+                drawn = order.at(parts[member][number])
+                labels = torch.from_numpy(self.labels[drawn.rows])
+                labels = labels.to(self.device, non_blocking=True)
+                images = as_trained(recipe, self.pixels[drawn.rows], drawn, self.device, seed=seed)
+                logits = self._gradient(member, images, labels)
+                answers.append(logits.argmax(dim=1) == labels)
+                told.append((cross_entropy(logits, labels), len(drawn.rows)))
             optimizer.step()
-            logits = logits.detach()
-            answers.append(logits.argmax(dim=1) == labels)
-            loss = cross_entropy(logits, labels)
-            value = loss.item()  # the step's one wait for the device, after all of it is queued
-            if not isfinite(value):
-                name, lr = ("head_first.lr", head_first.lr) if head_first else ("lr", recipe.lr)
-                raise NotFinite(
-                    f"the loss became {value} in epoch {epoch}, step {number + 1} of {len(parts)} "
-                    f"({recipe.optimizer}, {name} {lr:g}); a lower {name} may help."
-                )
-            total += value * len(rows)
-        right, images_seen = int(torch.cat(answers).sum()), len(drawn.rows)
+            for loss, count in told:
+                value = loss.item()  # a step's first wait for the device: all of it is queued
+                if not isfinite(value):
+                    of_head = head_first is not None
+                    name, lr = ("head_first.lr", head_first.lr) if of_head else ("lr", recipe.lr)
+                    raise NotFinite(
+                        f"the loss became {value} in epoch {epoch}, step {number + 1} of {steps} "
+                        f"({recipe.optimizer}, {name} {lr:g}); a lower {name} may help."
+                    )
+                total += value * count
+                images_seen += count
+        right = int(torch.cat(answers).sum())
         return {"loss": total / images_seen, "accuracy": right / images_seen}
 
-    def _augmented(self, images: Tensor, rows: Rows, repeats: Rows, seed: int) -> Tensor:
-        """The images as they are trained on: changed, or those that are shown again changed.
-
-        Seeds come from the epoch's, the image and how often it was there: what it becomes depends
-        neither on the batch nor on the order.
-        """
-        augment = self.recipe.augment
-        places = np.arange(len(rows))
-        if self.recipe.balance == "oversample_augmented":
-            places = np.flatnonzero(repeats)
-        seeds = [seed_of(seed, int(rows[place]), int(repeats[place])) for place in places]
-        if len(places) == len(rows):
-            return augmented(images, augment, seeds)
-        where = torch.from_numpy(places).to(self.device)
-        values = images.float().div_(255)
-        return values.index_copy_(0, where, augmented(images[where], augment, seeds))
+    def _gradient(self, member: int, images: Tensor, labels: Tensor) -> Tensor:
+        """Leaves the gradient of a member's batch in its parameters, and returns its logits."""
+        recipe, net, groups = self.recipe, self.net, self.members[member]
+        logits = net.suffix_of(member, net.prefix(images))
+        self._minimised(logits, labels).backward()
+        if recipe.l1:
+            add_l1_gradient(l1_weights(groups, on=recipe.l1_on), recipe.l1)
+        if recipe.clip_norm is not None:
+            clip_gradient(groups, recipe.clip_norm)
+        return logits.detach()
 
     def _minimised(self, logits: Tensor, labels: Tensor) -> Tensor:
         """The mean over a batch, without `l1`.
@@ -231,14 +250,6 @@ def _trains_norms(net: Net) -> bool:
     """Whether any batch norm uses the statistics of its batch in training."""
     norms = [module for module in net.train().modules() if isinstance(module, nn.BatchNorm2d)]
     return any(norm.training for norm in norms)
-
-
-def to_images(pixels: npt.NDArray[np.uint8], device: torch.device) -> Tensor:
-    """Pixels (batch, height, width, channels) as a tensor (batch, channels, height, width).
-
-    Still uint8, a quarter of the bytes to send, and laid out as it was: channels last.
-    """
-    return torch.from_numpy(pixels).to(device, non_blocking=True).permute(0, 3, 1, 2)
 
 
 def predict_logits(net: Net, pixels: Any, rows: Rows, *, device: torch.device) -> Tensor:

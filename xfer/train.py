@@ -29,9 +29,10 @@ from xfer.evaluate.objectives import search_score
 from xfer.models.assembly import assemble
 from xfer.numerics import pick_device, repeatable, seed_of
 from xfer.recipe import Objective, Recipe, to_json
+from xfer.seen import epoch_generator
 from xfer.steps import Data, Training, head_epochs, predict_logits
 
-_ORDER, _NOISE = 1, 2  # what a seed is for: the order of images, dropout and the like
+_NOISE = 2  # what a seed is for: dropout and the like; the others are in xfer.seen
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,7 +126,7 @@ def _epochs(
     epochs = recipe.epochs or 0
     _, size, _, channels = data.pixels[data.splits["train"][:1]].shape
     net = assemble(recipe, classes=len(data.classes), size=size, channels=channels, seed=seed)
-    training = Training(recipe, net.to(device), data, epochs=epochs, device=device)
+    training = Training(recipe, net.to(device), data, epochs=epochs, device=device, seed=seed)
     history: list[EpochResult] = []
     checkpoint = None
     if folder is not None:
@@ -148,7 +149,7 @@ def _epochs(
         with repeatable(device, seed_of(seed, epoch, _NOISE)):
             train = training.epoch(
                 epoch,
-                np.random.default_rng(seed_of(seed, epoch, _ORDER)),
+                epoch_generator(seed, epoch),
                 losses=[result.val["loss"] for result in history],
             )
             logits = predict_logits(net, data.pixels, rows, device=device)

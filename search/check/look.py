@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from search.check.inspection import Inspection
 from search.images import load_images
@@ -26,6 +26,10 @@ class Look:
     """How reading them went."""
     findings: tuple[Finding, ...]
     """The audit's."""
+    notes: tuple[str, ...]
+    """The audit's."""
+    files: Mapping[str, Any]
+    """The audit's statistics."""
 
     def lines(self, *, said: Collection[str] = ()) -> Iterator[str]:
         """What is printed: how the parts were made, and every finding with its names.
@@ -40,6 +44,8 @@ class Look:
             f"{sum(counts.values()):,} {part}" for part, counts in self.loading.counts.items()
         )
         yield f"Splits, by images: {parts}."
+        yield _files_said(self.files["all"])
+        yield from self.notes
         if not self.findings:
             yield f"Audit of {self.loading.images:,} images: nothing was found."
             return
@@ -66,4 +72,20 @@ def look(plan: Plan, inspection: Inspection) -> Look:
     from xfer.data.audit import audit
 
     data, loading = load_images(plan, inspection.checked.interpolations or ("bilinear",))
-    return Look(loading=loading, findings=audit(data, loading).findings)
+    found = audit(data, loading)
+    return Look(loading=loading, findings=found.findings, notes=found.notes, files=found.files)
+
+
+def _files_said(files: Mapping[str, Any]) -> str:
+    """Sizes, formats and modes in a line."""
+    parts = []
+    if files["width"] and files["height"]:
+        sides = [
+            f"{files['width'][name]:,.0f} x {files['height'][name]:,.0f} {name}"
+            for name in ("least", "median", "largest")
+        ]
+        parts.append(sides[1].removesuffix(" median") if files["sizes"] == 1 else ", ".join(sides))
+    for name in ("formats", "modes"):
+        counts = ", ".join(f"{count:,} {what}" for what, count in files[name].items())
+        parts += [counts] if counts else []
+    return f"Files: {'; '.join(parts) or 'none, the images are drawn'}."

@@ -140,13 +140,17 @@ def _model_problems(
 
 
 def batches(walks: Sequence[Walk], train_images: int | None) -> list[Problem]:
-    """A batch fits the training part; None: unknown, nothing is held against it."""
-    recipes = [(walk.recipe.batch_size, walk) for walk in walks if walk.recipe is not None]
-    if train_images is None or not recipes:
+    """A batch fits the training part, views included; None: unknown, all fit."""
+    recipes = [
+        (walk.recipe.batch_size, walk)
+        for walk in walks
+        if walk.recipe is not None
+        and train_images is not None
+        and walk.recipe.batch_size > train_images * walk.recipe.augment.views
+    ]
+    if not recipes:
         return []
     largest, walk = max(recipes, key=lambda entry: entry[0])
-    if largest <= train_images:
-        return []
     asked = [q for q in walk.questions if walk.answers[q.name] == largest]
     name = f"{asked[0].name!r}" if asked else "batch_size"
     return [Problem(asked[0].line if asked else None, f"{name} may be {largest}, and there are "

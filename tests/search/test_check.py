@@ -288,9 +288,14 @@ MISTAKES: list[tuple[str, dict[str, str], str]] = [
         r"Head.dropout must be a number in \[0, 0.95\], got .* \(with dropout=",
     ),
     (
-        "something that is not built yet",
-        {"body": 'return Recipe(model=ConvNet(kernels=(8,)), lr=1e-3, balance="ensemble")  # !'},
-        r"Recipe.balance='ensemble' is not built yet",
+        "an ensemble of one",
+        {
+            "body": """
+                net = ConvNet(kernels=(8,))
+                return Recipe(model=net, lr=1e-3, balance="ensemble", ensemble_parts=1)  # !
+            """
+        },
+        r"Recipe.ensemble_parts must be a whole number in \[2, 16\], got 1",
     ),
     (
         "another vocabulary",

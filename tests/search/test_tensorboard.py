@@ -1,14 +1,22 @@
 """Event files are read back by TensorBoard itself: its server, started as a user starts it."""
 
+import io
+import logging
 import math
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+from PIL import Image
 from server import Server
+from tensorboard.backend.event_processing.event_accumulator import IMAGES, EventAccumulator
 
+from search.contact_sheets import SHEET_TAG, Sheet
 from search.tensorboard import TensorBoard, read_scalars, trial_folder
 from search.trials import EpochDone, Event, TrialEnded, TrialStarted
 
@@ -55,8 +63,8 @@ EVENTS: tuple[Event, ...] = (
 )
 
 
-def write(folder: Path, *events: Event) -> None:
-    with TensorBoard(folder, ASKED) as board:
+def write(folder: Path, *events: Event, sheet: Sheet | None = None) -> None:
+    with TensorBoard(folder, ASKED, sheet=sheet) as board:
         for event in events:
             board(event)
 
@@ -135,6 +143,61 @@ def test_a_folder_is_named_by_number_and_known_name(
     tmp_path: Path, number: int, name: str | None, folder: str
 ) -> None:
     assert trial_folder(tmp_path, number, name) == tmp_path / folder
+
+
+# --------------------------------------------------------------------------------------------------
+# What training sees
+
+
+def drawing(number: int) -> np.ndarray:
+    return np.random.default_rng(number).integers(0, 256, (20, 30, 3), dtype=np.uint8)
+
+
+def pictures(folder: Path) -> list[Any]:
+    """All of a trial's, as TensorBoard's own reader finds them."""
+    reader = EventAccumulator(str(folder), size_guidance={IMAGES: 0}).Reload()
+    return reader.Images(SHEET_TAG) if SHEET_TAG in reader.Tags()["images"] else []
+
+
+def test_a_trials_sheet_is_a_picture_of_its_size_from_its_start_on(tmp_path: Path) -> None:
+    with TensorBoard(tmp_path, ASKED, sheet=lambda number, _: drawing(number)) as board:
+        board(started(3, lr=0.1))
+        (found,) = pictures(tmp_path / "003")
+    assert (found.height, found.width) == (20, 30)
+    with Image.open(io.BytesIO(found.encoded_image_string)) as image:
+        assert image.format == "PNG"
+        np.testing.assert_array_equal(np.asarray(image), drawing(3))
+
+
+def test_a_sheet_is_made_of_the_trials_own_recipe(tmp_path: Path) -> None:
+    asked = []
+    write(tmp_path, *EVENTS, sheet=lambda number, recipe: asked.append((number, dict(recipe))))
+    assert asked == [(number, {"lr": 0.1}) for number in range(4)]
+    assert not pictures(tmp_path / "000-known-1")
+
+
+def test_a_resumed_trial_has_its_sheet_once_also_if_it_was_begun_without(tmp_path: Path) -> None:
+    write(tmp_path, started(0, lr=0.1))
+    for _ in range(2):
+        write(tmp_path, started(0, lr=0.1), sheet=lambda number, _: drawing(number))
+        assert len(pictures(tmp_path / "000")) == 1
+
+
+@pytest.mark.parametrize("broken", [lambda *_: 1 / 0, lambda *_: "no picture"])
+def test_a_sheet_that_fails_is_logged_and_ends_nothing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, broken: Sheet
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        write(tmp_path, started(0, lr=0.1), epoch(0, 1, 0.5), ended(0), sheet=broken)
+    (record,) = caplog.records
+    assert record.getMessage().startswith("TensorBoard gets no images of trial 0: ")
+    assert read_scalars(tmp_path / "000")["val/search_score"] == pytest.approx({1: 0.5})
+    assert not pictures(tmp_path / "000")
+
+
+def test_event_files_are_written_without_torch() -> None:
+    program = "import sys, search.tensorboard; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
 
 
 # --------------------------------------------------------------------------------------------------

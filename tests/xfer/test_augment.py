@@ -346,6 +346,7 @@ def test_a_gpu_changes_images_as_the_cpu_does():
 
 
 AUGMENTED = tiny_recipe(augment=Augment.strong(), epochs=3)
+VIEWS = replace(Augment.strong(), mode="views", views=3)
 
 
 def test_training_with_augmentation_repeats_by_its_seed_and_only_by_it():
@@ -358,12 +359,13 @@ def test_training_with_augmentation_repeats_by_its_seed_and_only_by_it():
     )
 
 
+@pytest.mark.parametrize("augment", [Augment.strong(), VIEWS], ids=lambda augment: augment.mode)
 @pytest.mark.parametrize("epoch", [1, 2])
-def test_training_with_augmentation_goes_on_as_if_never_interrupted(tmp_path, epoch):
-    data = tiny_data()
-    expected = without_seconds(run(AUGMENTED, data))
-    steps = fit(AUGMENTED, data, OBJECTIVE, seed=0, checkpoint=tmp_path, device=CPU)
+def test_training_with_augmentation_goes_on_as_if_never_interrupted(tmp_path, augment, epoch):
+    data, recipe = tiny_data(), replace(AUGMENTED, augment=augment)
+    expected = without_seconds(run(recipe, data))
+    steps = fit(recipe, data, OBJECTIVE, seed=0, checkpoint=tmp_path, device=CPU)
     for _ in range(epoch):
         next(steps)
     steps.close()
-    assert without_seconds(run(AUGMENTED, data, checkpoint=tmp_path)) == expected
+    assert without_seconds(run(recipe, data, checkpoint=tmp_path)) == expected

@@ -137,7 +137,7 @@ def test_focal_loss_of_answers_that_are_sure_has_a_finite_gradient(gamma, margin
         assert loss.item() == pytest.approx(-margin + np.log(2), rel=1e-5)
 
 
-@pytest.mark.parametrize("balance", ["class_weights", *DRAWING])
+@pytest.mark.parametrize("balance", ["class_weights", *DRAWING, "ensemble"])
 def test_a_class_without_training_images_is_told_by_name(balance):
     with pytest.raises(DataError) as caught:
         check_classes(balance, np.array([0, 0, 2]), ("ill", "tired", "well", "away"))

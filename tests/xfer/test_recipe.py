@@ -101,20 +101,29 @@ schedules = schedules_of(
 
 small = st.floats(0, 0.9)
 zooms = small | st.tuples(st.floats(0.1, 0.99), st.floats(1, 10))
-augments = st.builds(Augment) | st.builds(
-    Augment,
-    st.just("fresh"),
-    flip_horizontal=st.booleans(),
-    flip_vertical=st.booleans(),
-    rotation=st.floats(1e-3, 180),
-    shift=st.floats(0, 1),
-    shear=st.floats(0, 60),
-    zoom=zooms,
-    brightness=small,
-    contrast=small,
-    noise=small,
-    erase=small,
-    one_of=st.booleans(),
+
+
+def augments_of(mode, **fields):
+    return st.builds(
+        Augment,
+        st.just(mode),
+        flip_horizontal=st.booleans(),
+        flip_vertical=st.booleans(),
+        rotation=st.floats(1e-3, 180),
+        shift=st.floats(0, 1),
+        shear=st.floats(0, 60),
+        zoom=zooms,
+        brightness=small,
+        contrast=small,
+        noise=small,
+        erase=small,
+        one_of=st.booleans(),
+        **fields,
+    )
+
+
+augments = (
+    st.builds(Augment) | augments_of("fresh") | augments_of("views", views=st.integers(2, 100))
 )
 
 
@@ -136,21 +145,29 @@ def recipes_of(**fields):
     )
 
 
-recipes = recipes_of(
-    model=convnets | frozen | thawed,
-    augment=augments,
-    balance=st.sampled_from([name for name in get_args(Balance) if "augmented" not in name]),
-    optimizer=st.sampled_from(("adam", "adamw", "sgd")),
-    momentum=st.floats(0, 0.9999),
-    epochs=st.none() | st.integers(1, 100),
-) | recipes_of(
-    model=thawed,
-    augment=st.just(Augment.study_d()),
-    balance=st.just("oversample_augmented"),
-    optimizer=st.just("sgd"),
-    nesterov=st.booleans(),
-    head_first=st.builds(HeadFirst, epochs=st.integers(1, 50), lr=st.floats(1e-9, 10)),
-    epochs=st.none() | st.integers(51, 100),
+recipes = (
+    recipes_of(
+        model=convnets | frozen | thawed,
+        augment=augments,
+        balance=st.sampled_from([name for name in get_args(Balance) if "augmented" not in name]),
+        optimizer=st.sampled_from(("adam", "adamw", "sgd")),
+        momentum=st.floats(0, 0.9999),
+        epochs=st.none() | st.integers(1, 100),
+    )
+    | recipes_of(
+        model=frozen,
+        balance=st.just("ensemble"),
+        ensemble_parts=st.integers(2, 16),
+    )
+    | recipes_of(
+        model=thawed,
+        augment=st.just(Augment.strong()),
+        balance=st.just("oversample_augmented"),
+        optimizer=st.just("sgd"),
+        nesterov=st.booleans(),
+        head_first=st.builds(HeadFirst, epochs=st.integers(1, 50), lr=st.floats(1e-9, 10)),
+        epochs=st.none() | st.integers(51, 100),
+    )
 )
 images = st.builds(
     Images,
@@ -268,9 +285,28 @@ WRONG = {
     "erase": (lambda v: Augment("fresh", erase=v), 1, "a number in [0, 0.9]"),
     "flip": (lambda v: Augment("fresh", flip_vertical=v), 1, "flip_vertical must be a bool"),
     "one_of": (lambda v: Augment("fresh", rotation=9, one_of=v), 1, "one_of must be a bool"),
-    "mode": (Augment, "often", "must be one of ('none', 'fresh')"),
+    "mode": (Augment, "often", "must be one of ('none', 'views', 'fresh')"),
+    "views": (lambda v: Augment("views", rotation=9, views=v), 101, "a whole number in [2, 100]"),
+    "one view": (lambda v: Augment("views", rotation=9, views=v), 1, "a whole number in [2, 100]"),
+    "views, a part": (lambda v: Augment("views", rotation=9, views=v), 2.5, "a whole number in"),
+    "views of fresh ones": (
+        lambda v: Augment("fresh", rotation=9, views=v),
+        5,
+        "views must stay 1 with mode='fresh'",
+    ),
+    "views of nothing": (lambda v: Augment(views=v), 5, "views must stay 1 with mode='none'"),
     "balance": (lambda v: Recipe(model=NET, lr=1, balance=v), "smote", "must be one of ('none', '"),
     "focal_gamma": (lambda v: Recipe(model=NET, lr=1, focal_gamma=v), -1, "a number in [0, 10]"),
+    "ensemble_parts": (
+        lambda v: Recipe(model=NET, lr=1, balance="ensemble", ensemble_parts=v),
+        17,
+        "a whole number in [2, 16]",
+    ),
+    "parts of nothing": (
+        lambda v: Recipe(model=NET, lr=1, balance="focal", ensemble_parts=v),
+        4,
+        "ensemble_parts must stay 3 with balance='focal', which has none",
+    ),
     "l1_on": (lambda v: Recipe(model=NET, lr=1, l1_on=v), "head", "one of ('all', 'convolutions')"),
 }  # fmt: skip
 
@@ -301,8 +337,6 @@ def test_one_dropout_is_that_of_every_place_and_several_are_each_ones() -> None:
     ("make", "name"),
     [
         (lambda: Objective("cost"), "cost"),  # type: ignore[arg-type]
-        (lambda: Augment("views"), "views"),
-        (lambda: Recipe(model=NET, lr=1e-3, balance="ensemble"), "ensemble"),  # type: ignore[arg-type]
     ],
 )
 def test_what_has_no_code_yet_is_refused_by_name(make: Any, name: str) -> None:
@@ -318,7 +352,12 @@ def test_what_has_no_code_yet_is_refused_by_name(make: Any, name: str) -> None:
         (
             lambda: Augment(rotation=5, flip_vertical=True, zoom=0.1, one_of=True),
             "Augment.mode='none' changes nothing, so flip_vertical, rotation, zoom, one_of must "
-            "stay at the default; mode='fresh' uses what is given",
+            "stay at the default; mode='fresh' and mode='views' use what is given",
+        ),
+        (
+            lambda: Augment("views", views=5),
+            "Augment.mode='views' needs at least one change, such as rotation=10; mode='none' "
+            "needs none",
         ),
         (
             lambda: Augment("fresh", zoom=(1, 1)),
@@ -329,6 +368,14 @@ def test_what_has_no_code_yet_is_refused_by_name(make: Any, name: str) -> None:
             lambda: Recipe(model=NET, lr=1e-3, balance="oversample_augmented"),
             "Recipe.balance='oversample_augmented' needs an augment, such as Augment.light(); "
             "balance='oversample' repeats images as they are",
+        ),
+        (
+            lambda: Recipe(
+                model=NET, lr=1e-3, balance="oversample_augmented", augment=Augment.study_c()
+            ),
+            "Recipe.balance='oversample_augmented' changes nothing but what is drawn again, each "
+            "time anew, and Augment.mode='views' makes the same images of every one: use "
+            "mode='fresh', or balance='oversample', which draws an image with all of its views",
         ),
     ],
 )
@@ -351,6 +398,11 @@ def test_nothing_that_was_given_is_ignored(make: Any, said: str) -> None:
 )
 def test_a_preset_changes_what_it_says(augment: Augment, changes: tuple[str, ...]) -> None:
     assert augment.changes == changes
+
+
+def test_a_study_that_made_copies_has_a_preset_that_makes_as_many() -> None:
+    ways = [(a.mode, a.views) for a in (Augment.study_c(), Augment.study_d(), Augment.study_f())]
+    assert ways == [("views", 5), ("views", 50), ("fresh", 1)]
 
 
 def test_one_number_of_zoom_is_as_much_down_as_up_and_two_are_as_given() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 from itertools import pairwise
 
@@ -139,11 +140,11 @@ def test_class_weights_hold_in_a_batch_of_one_class():
     torch.testing.assert_close(steps[1], weight * steps[0], rtol=1e-4, atol=1e-7)
 
 
-def seen_by_net(recipe: Recipe, data, *, epochs=1, seed=0):
+def seen_by_net(recipe: Recipe, data, *, epochs=1, seed=0, run_seed=0):
     """What the net is given in training, by epoch and step."""
     size, channels = data.pixels.shape[2:]
     net = assemble(recipe, classes=len(data.classes), size=size, channels=channels, seed=0)
-    training = Training(recipe, net, data, epochs=epochs, device=CPU)
+    training = Training(recipe, net, data, epochs=epochs, device=CPU, seed=run_seed)
     found: list[list[torch.Tensor]] = []
     net.normalise.register_forward_pre_hook(lambda _, given: found[-1].append(given[0].clone()))
     for epoch in range(1, epochs + 1):
@@ -163,6 +164,8 @@ def matches(images, data):
 
 
 AUGMENT = Augment("fresh", rotation=30, noise=0.1)
+VIEWS = replace(AUGMENT, mode="views", views=3)
+WITH_VIEWS = tiny_recipe(augment=VIEWS)
 
 
 def test_without_augmentation_the_net_sees_the_pixels_themselves():
@@ -222,9 +225,61 @@ def test_every_showing_of_an_image_that_is_drawn_is_changed_differently(balance)
     assert len({image.numpy().tobytes() for image in images}) == len(images)
 
 
-def test_predictions_are_made_on_images_as_they_are():
+def counted(images):
+    """How often each image is among them, bit for bit, black and white as 0 and 1."""
+    return Counter(image.numpy().tobytes() for image in images)
+
+
+@pytest.mark.parametrize("views", [2, 5])
+def test_an_epoch_trains_on_every_image_itself_and_on_all_its_other_views(views):
     data = tiny_data()
-    recipe = tiny_recipe(augment=AUGMENT)
+    recipe = tiny_recipe(augment=replace(VIEWS, views=views))
+    images = torch.cat(seen_by_net(recipe, data)[0])
+    assert len(images) == views * 24
+    assert len(counted(images)) == len(images), "no two are alike"
+    found = matches(images, data)
+    assert sorted(found[found >= 0]) == data.splits["train"].tolist()
+
+
+def test_views_are_the_same_in_every_epoch_in_another_order():
+    one, two = (torch.cat(steps) for steps in seen_by_net(WITH_VIEWS, tiny_data(), epochs=2))
+    assert counted(one) == counted(two)
+    assert not torch.equal(one, two)
+
+
+def test_views_depend_on_the_runs_seed_and_on_nothing_that_an_epoch_draws():
+    data = tiny_data()
+    one, epochs_other, other, fewer, small = (
+        counted(torch.cat(seen_by_net(recipe, data, **seeds)[0]))
+        for recipe, seeds in [
+            (WITH_VIEWS, {}),
+            (WITH_VIEWS, {"seed": 1}),
+            (WITH_VIEWS, {"run_seed": 1}),
+            (replace(WITH_VIEWS, augment=replace(VIEWS, views=2)), {}),
+            (replace(WITH_VIEWS, batch_size=5), {}),
+        ]
+    )
+    assert one == epochs_other == small
+    assert len(one & other) == 24, "only the images themselves"
+    assert len(one & fewer) == len(fewer) == 48, "a view is no other one where there are fewer"
+
+
+@pytest.mark.parametrize(("balance", "images"), [("oversample", 36), ("undersample", 9)])
+def test_what_a_balance_draws_comes_with_all_of_its_views(balance, images):
+    data = unequal(tiny_data(classes=3, train=36))
+    plain = counted(torch.cat(seen_by_net(tiny_recipe(balance=balance), data)[0]).float() / 255)
+    seen = torch.cat(seen_by_net(replace(WITH_VIEWS, balance=balance), data)[0])
+    assert len(seen) == 3 * images
+    found = counted(seen)
+    assert plain <= found, "images themselves, as often as without views"
+    others = found - plain
+    assert sorted(others.values()) == sorted(2 * list(plain.values())), "and each view as often"
+
+
+@pytest.mark.parametrize("augment", [AUGMENT, VIEWS], ids=lambda augment: augment.mode)
+def test_predictions_are_made_on_images_as_they_are(augment):
+    data = tiny_data()
+    recipe = tiny_recipe(augment=augment)
     net = assemble(recipe, classes=2, size=16, channels=1, seed=0)
     given = []
     net.normalise.register_forward_pre_hook(lambda _, images: given.append(images[0]))
@@ -232,16 +287,17 @@ def test_predictions_are_made_on_images_as_they_are():
     assert torch.equal(torch.cat(given), to_images(data.pixels[data.splits["val"]], CPU))
 
 
+@pytest.mark.parametrize("augment", [Augment(), VIEWS], ids=lambda augment: augment.mode)
 @pytest.mark.parametrize(
     ("balance", "images"), [("none", 18), ("oversample", 36), ("undersample", 9)]
 )
-def test_the_schedule_ends_with_the_steps_that_the_balance_leaves(balance, images):
+def test_the_schedule_ends_with_the_steps_that_balance_and_views_leave(balance, images, augment):
     data = unequal(tiny_data(classes=3, train=36))  # 12, 3 and 3
     recipe = tiny_recipe(
-        schedule=Schedule("one_cycle"), balance=balance, batch_size=3, lr=0.5, epochs=2
+        schedule=Schedule("one_cycle"), balance=balance, augment=augment, batch_size=3, lr=0.5
     )
     rates = rates_of(recipe, epochs=2, data=data)
-    assert len(rates) == 2 * images / 3
+    assert len(rates) == 2 * augment.views * images / 3
     assert rates[-1] == pytest.approx(0.5 / 250_000)
     assert sum(rate == rates[-1] for rate in rates) == 1
 

@@ -11,7 +11,7 @@ from xfer.data.dataset import Dataset, Loading
 from xfer.data.fact_table import FactTable, fact_table
 from xfer.data.facts import misnamed_finding, statistics
 from xfer.data.findings import Finding, find_imbalance, find_skipped, find_small_validation
-from xfer.data.overlaps import find_copies, find_leaks
+from xfer.data.overlaps import find_changed, find_copies, find_leaks
 from xfer.data.prevalence import prevalence_finding
 from xfer.data.shortcuts import Shortcut, find_shortcut, shortcut_finding
 
@@ -33,7 +33,7 @@ class Audit:
     marks: tuple[str, ...]
     """As in `Loading`."""
     notes: tuple[str, ...]
-    """What was not asked, and why, as sentences."""
+    """What was looked for without a finding, or was not, and why, as sentences."""
     facts: FactTable
     """Of all images: what the control "file facts only" knows."""
 
@@ -67,11 +67,13 @@ def audit(dataset: Dataset, loading: Loading) -> Audit:
         dataset.labels, dataset.patients, parts, positive=dataset.positive, classes=classes
     )
     misnamed = misnamed_finding(loading.facts, dataset.names)
+    changed, looked = find_changed(dataset, loading)
     return Audit(
         findings=(
             *find_skipped(loading.skipped),
             *([misnamed] if misnamed else []),
             *find_copies(dataset, loading),
+            *changed,
             *find_leaks(dataset, loading),
             *([shortcut_finding(shortcut)] if asked and shortcut.told else []),
             *find_small_validation(dataset.labels[parts["val"]], positive=dataset.positive),
@@ -82,7 +84,7 @@ def audit(dataset: Dataset, loading: Loading) -> Audit:
         files=statistics(loading.facts, dataset.labels, classes),
         made=loading.made,
         marks=loading.marks,
-        notes=() if asked else (shortcut,),
+        notes=(looked,) if asked else (looked, shortcut),
         facts=table,
     )
 

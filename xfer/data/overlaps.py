@@ -125,6 +125,46 @@ def find_leaks(dataset: Dataset, loading: Loading) -> list[Finding]:
     ]
 
 
+def find_changed(dataset: Dataset, loading: Loading) -> tuple[list[Finding], str]:
+    """`copies_suspected`, and in a sentence what was looked for; copies known otherwise are not.
+
+    Images of one patient may look alike: where patients stand in several parts it is `patient_leak`
+    that tells of them.
+    """
+    from xfer.data.copies import find_changed_copies  # imports torch, which takes seconds
+
+    of_patient: defaultdict[str, list[int]] = defaultdict(list)
+    for i, patient in enumerate(dataset.patients):
+        of_patient[patient].append(i)
+    known = [*loading.copies.same, *(group for group in of_patient.values() if len(group) > 1)]
+    copies = find_changed_copies(dataset.pixels, dataset.splits, known=known)
+    if copies.not_searched is not None:
+        return [], f"Turned, zoomed or shifted copies were not looked for: {copies.not_searched}."
+    said = (
+        f"copies of training images found for {len(copies.found):,} of {copies.searched:,} sampled "
+        "images of val and test"
+    )
+    among = f"{copies.among:,} training images were compared"
+    if not copies.found:
+        return [], f"Turned, zoomed or shifted {said}; {among}."
+    names = dataset.names
+    return [
+        Finding(
+            kind="copies_suspected",
+            count=len(copies.found),
+            examples=tuple(
+                f"{names[i]} = {names[j]} ({agreed:.2f})"
+                for (i, j), agreed in zip(copies.found, copies.correlations, strict=True)
+            ),
+            effect=f"Turned, zoomed, shifted or mirrored {said}, or the same subject was "
+            f"photographed again ({among}). A model can know them by sight, and scores look better "
+            "than they are.",
+            action="Split the originals by patient first, and leave changed copies to training: "
+            "Augment makes them, of training images alone.",
+        )
+    ], f"Turned, zoomed or shifted {said}; {among}."
+
+
 def _parts(dataset: Dataset) -> dict[int, str]:
     """By position; what was taken out of every part has none."""
     return {int(i): split for split, positions in dataset.splits.items() for i in positions}

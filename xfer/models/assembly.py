@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import torch
@@ -19,6 +19,7 @@ from xfer.models.limits import problems
 from xfer.models.net import Block, Net, Normalise
 from xfer.models.thaw import lr_factors, thaw
 from xfer.models.weights import preprocessing, read_weights
+from xfer.numerics import seed_of
 from xfer.recipe import ConvNet, Pretrained, Recipe
 
 Shape = tuple[int, ...]
@@ -43,7 +44,8 @@ def assemble(
         classes: outputs.
         size: side of the images, in pixels.
         channels: of the images, 1 or 3.
-        seed: in [0, 2^32), of everything that has no pretrained weights.
+        seed: in [0, 2^32), of everything that has no pretrained weights; an ensemble's first member
+            has those of the recipe without it, and the others seeds of their own.
         load_weights: False leaves pretrained weights unread and the backbone at seeded random
             ones, for a caller who loads a state of the whole net next.
 
@@ -51,6 +53,17 @@ def assemble(
         RecipeError: it cannot be built; all reasons in one message.
         WeightsError: its pretrained weights are not on this machine, or their file is damaged.
     """
+    if recipe.members > 1:
+        seeds = [seed, *(seed_of(seed, member) % 2**32 for member in range(1, recipe.members))]
+        first, *others = (
+            assemble(
+                _of_one_member(recipe), classes=classes, size=size, channels=channels, seed=own,
+                load_weights=load_weights,
+            )
+            for own in seeds
+        )  # fmt: skip
+        first.join(others)
+        return first
     model = recipe.model
     with torch.device("meta"):  # no value is drawn twice, no memory taken before it is filled
         net = skeleton(recipe, classes=classes, size=size, channels=channels)
@@ -78,6 +91,13 @@ def skeleton(recipe: Recipe, *, classes: int, size: int, channels: int) -> Net:
     found = problems(recipe, size=size, channels=channels)
     if found:
         raise RecipeError("; ".join(found))
+    if recipe.members > 1:
+        first, *others = (
+            skeleton(_of_one_member(recipe), classes=classes, size=size, channels=channels)
+            for _ in range(recipe.members)
+        )
+        first.join(others)
+        return first
     model, head = recipe.model, recipe.head
     built = _backbone(model, size=size, channels=channels)
     if isinstance(model, Pretrained):
@@ -98,6 +118,11 @@ def skeleton(recipe: Recipe, *, classes: int, size: int, channels: int) -> Net:
         norms_train=isinstance(model, ConvNet) or model.batch_norm == "train",
         lr_factors=lr_factors(model, built.blocks) if isinstance(model, Pretrained) else None,
     )
+
+
+def _of_one_member(recipe: Recipe) -> Recipe:
+    """An ensemble's recipe as each of its members is built by it."""
+    return replace(recipe, balance="none", ensemble_parts=Recipe.ensemble_parts)
 
 
 def name_problems(recipe: Recipe, *, size: int) -> list[str]:
@@ -175,7 +200,8 @@ class Described:
     """Multiply-adds of the frozen prefix's forward pass per image. Convolutions and matrix
     products only, as published counts have it."""
     suffix_madds: int
-    """Of all that follows. A training step costs about three times this per image."""
+    """Of all that follows, in every member of an ensemble. A training step costs about three times
+    this per image, or of an ensemble the share of the member whose step it is."""
 
 
 def describe(recipe: Recipe, *, classes: int, size: int, channels: int) -> Described:
@@ -200,7 +226,8 @@ def describe(recipe: Recipe, *, classes: int, size: int, channels: int) -> Descr
         trainable=sum(p.numel() for p in net.parameters() if p.requires_grad),
         features=features,
         prefix_madds=sum(cost.madds for cost in costs[:cut]),
-        suffix_madds=sum(cost.madds for cost in costs[cut:]) + counter.get_total_flops() // 2,
+        suffix_madds=recipe.members
+        * (sum(cost.madds for cost in costs[cut:]) + counter.get_total_flops() // 2),
     )
 
 

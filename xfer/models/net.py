@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from math import log
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -32,6 +33,8 @@ class Part:
     """Its learning rate over the recipe's."""
     parameters: Mapping[str, nn.Parameter]
     """By their names in the net, in its order; never empty."""
+    member: int = 0
+    """Of an ensemble, from 0; no two have a parameter in common."""
 
 
 class Normalise(nn.Module):
@@ -64,11 +67,31 @@ class Normalise(nn.Module):
         return values.sub(self.mean).div_(self.std)
 
 
+class Member(nn.Module):
+    """What one more member of an ensemble has of its own: blocks that are trained, and a head."""
+
+    blocks: nn.ModuleDict
+    """By their places in the net."""
+    head: nn.Sequential
+
+    def __init__(self, net: Net) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleDict(
+            {
+                str(number): block.module
+                for number, block in enumerate(net.blocks)
+                if any(p.requires_grad for p in block.module.parameters())
+            }
+        )
+        self.head = net.head
+
+
 class Net(nn.Module):
     """A backbone in blocks, a pool and a head.
 
     The frozen blocks before the first trained one are the prefix: a pure function of an image,
-    whatever mode the net is in. With every block frozen, the pool belongs to it too.
+    whatever mode the net is in. With every block frozen, the pool belongs to it too. An ensemble
+    has what is trained once for each of its members, and all that is frozen once.
     """
 
     def __init__(
@@ -103,8 +126,22 @@ class Net(nn.Module):
         """Blocks of the prefix, counted from the input."""
         self._norms_train = norms_train
         self._lr_factors = dict(lr_factors or {})
-        self._thawed = frozenset(n for n, p in backbone.named_parameters() if p.requires_grad)
         self._always_inference: list[nn.Module] = []
+        self.others = nn.ModuleList()
+        """Of an ensemble, all members but the first, which is the net itself."""
+        self.join(())
+
+    def join(self, nets: Sequence[Net]) -> None:
+        """Makes it an ensemble with others, before anything is trained or moved.
+
+        Args:
+            nets: of the same recipe, with first weights of their own; of each only what is trained
+                is taken.
+        """
+        self.others.extend([Member(net) for net in nets])
+        self._thawed = frozenset(name for _, name, p in self._bodies() if p.requires_grad)
+        own = {int(number) for other in self._members() for number in other.blocks}
+        self._shared_blocks = min(own, default=len(self.blocks))
         self.head_only(False)
         self.train()
         self._changing_buffers = frozenset(
@@ -119,19 +156,20 @@ class Net(nn.Module):
 
         Thawed are the parameters that were trained when the net was made.
         """
-        for name, parameter in self.backbone.named_parameters():
+        for _, name, parameter in self._bodies():
             parameter.requires_grad_(not only and name in self._thawed)
             parameter.grad = None  # optimisers step whatever has one, trained or not
         trained = [any(p.requires_grad for p in block.module.parameters()) for block in self.blocks]
-        self.prefix_blocks = trained.index(True) if True in trained else len(self.blocks)
+        frozen = trained.index(True) if True in trained else len(self.blocks)
+        self.prefix_blocks = min(frozen, self._shared_blocks) if self.others else frozen
         self._always_inference = []
         for number, (block, is_trained) in enumerate(zip(self.blocks, trained, strict=True)):
             # A block without parameters between trained ones (a dropout) follows the net's mode.
             has_any = any(True for _ in block.module.parameters())
-            if number < self.prefix_blocks or (has_any and not is_trained):
-                self._always_inference.append(block.module)
+            if number < frozen or (has_any and not is_trained):
+                self._always_inference += self._modules_of(number)
                 continue
-            for norm in block.module.modules():
+            for norm in (part for own in self._modules_of(number) for part in own.modules()):
                 if isinstance(norm, nn.BatchNorm2d) and not (
                     self._norms_train and any(p.requires_grad for p in norm.parameters())
                 ):
@@ -151,23 +189,27 @@ class Net(nn.Module):
         self.train(self.training)
 
     def parts(self) -> tuple[Part, ...]:
-        """Parameters that are trained in any phase, from the input to the head.
+        """Parameters that are trained in any phase, by member, from the input to the head.
 
         A parameter of the backbone belongs to the first block that holds it.
         """
-        found: dict[str, dict[str, nn.Parameter]] = {}
+        found: dict[tuple[int, str], dict[str, nn.Parameter]] = {}
         owners = {}
-        for block in self.blocks:
-            for parameter in block.module.parameters():
+        for number, block in enumerate(self.blocks):
+            for parameter in (p for own in self._modules_of(number) for p in own.parameters()):
                 owners.setdefault(id(parameter), block.part)
-        for name, parameter in self.backbone.named_parameters():
+        for member, name, parameter in self._bodies():
             if name in self._thawed:
-                part = found.setdefault(owners[id(parameter)], {})
-                part[f"backbone.{name}"] = parameter
-        found["head"] = {f"head.{name}": p for name, p in self.head.named_parameters()}
+                found.setdefault((member, owners[id(parameter)]), {})[name] = parameter
+        heads = [("head", self.head)]
+        heads += [
+            (f"others.{place}.head", other.head) for place, other in enumerate(self._members())
+        ]
+        for member, (path, head) in enumerate(heads):
+            found[member, "head"] = dict(head.named_parameters(path))
         return tuple(
-            Part(name, self._lr_factors.get(name, 1.0), parameters)
-            for name, parameters in found.items()
+            Part(name, self._lr_factors.get(name, 1.0), parameters, member)
+            for (member, name), parameters in sorted(found.items(), key=lambda entry: entry[0][0])
         )
 
     def changing(self) -> dict[str, Tensor]:
@@ -206,14 +248,50 @@ class Net(nn.Module):
             features: what `prefix` returned.
 
         Returns:
+            Logits (batch, classes); of an ensemble the logarithms of its members' mean
+            probabilities.
+        """
+        if not self.others:
+            return self.suffix_of(0, features)
+        members = range(1 + len(self.others))
+        votes = torch.stack([self.suffix_of(m, features).log_softmax(dim=1) for m in members])
+        return votes.logsumexp(dim=0) - log(len(votes))
+
+    def suffix_of(self, member: int, features: Tensor) -> Tensor:
+        """The same of one member alone.
+
+        Args:
+            member: from 0; 0 where there is no ensemble.
+            features: what `prefix` returned.
+
+        Returns:
             Logits (batch, classes).
         """
         values = features
         if self.prefix_blocks < len(self.blocks):
-            for block in self.blocks[self.prefix_blocks :]:
-                values = block.module(values)
+            for number in range(self.prefix_blocks, len(self.blocks)):
+                modules = self._modules_of(number)  # one where it is shared
+                values = modules[member if len(modules) > 1 else 0](values)
             values = self.pool(values)
-        return self.head(values)
+        return self._members()[member - 1].head(values) if member else self.head(values)
+
+    def _members(self) -> list[Member]:
+        return cast("list[Member]", list(self.others))
+
+    def _modules_of(self, number: int) -> list[nn.Module]:
+        """A block's module, or its module in each member."""
+        own = [
+            other.blocks[str(number)] for other in self._members() if str(number) in other.blocks
+        ]
+        return [self.blocks[number].module, *own]
+
+    def _bodies(self) -> Iterator[tuple[int, str, nn.Parameter]]:
+        """Member, name and parameter of all that is no head's."""
+        for name, parameter in self.backbone.named_parameters("backbone"):
+            yield 0, name, parameter
+        for place, other in enumerate(self._members()):
+            for name, parameter in other.blocks.named_parameters(f"others.{place}.blocks"):
+                yield 1 + place, name, parameter
 
     def forward(self, images: Tensor) -> Tensor:
         """Images (batch, channels, height, width) to logits (batch, classes)."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, get_args
 
 from xfer.recipe.problems import Problems, tupled
 
@@ -15,13 +15,17 @@ class Augment:
     """Random changes to training images; validation and prediction see images as they are.
 
     Every range is drawn from evenly, for each image anew. What comes in from outside an image is
-    black, before brightness, contrast and noise. The presets take their numbers from STUDIES.md;
-    where a study made a fixed number of copies, here every epoch sees new ones.
+    black, before brightness, contrast and noise. The presets take their numbers from STUDIES.md,
+    and the studies' own way: where one made a fixed number of images of each, so does its preset.
     """
 
     mode: AugmentMode = "none"
-    """`fresh` changes each image anew in every epoch; `none` changes nothing, and every range must
-    stay as it is. `views` is not built yet."""
+    """`fresh` changes each image anew in every epoch. `views` makes a fixed number of images of
+    each, the same in every epoch, and an epoch trains on all of them: what is elsewhere done by
+    writing augmented copies to disk. `none` changes nothing, and every range must stay as it is."""
+    views: int = field(default=1, kw_only=True)
+    """Of `views`, in [2, 100]: images made of each one, the first of them the image itself. An
+    epoch has so many times the steps. 1 in the other modes."""
     flip_horizontal: bool = field(default=False, kw_only=True)
     """Left becomes right in half of the images; with `one_of` in all for which it is chosen."""
     flip_vertical: bool = field(default=False, kw_only=True)
@@ -50,7 +54,15 @@ class Augment:
     def __post_init__(self) -> None:
         tupled(self, "zoom")
         problems = Problems("Augment")
-        problems.one_of("mode", self.mode, ("none", "fresh"))
+        problems.one_of("mode", self.mode, get_args(AugmentMode))
+        if self.mode == "views":
+            problems.number("views", self.views, 2, 100, whole=True)
+        else:
+            problems.unless(
+                type(self.views) is int and self.views == 1,
+                f"views must stay 1 with mode={self.mode!r}, got {self.views!r}; mode='views' "
+                "makes so many images of each",
+            )
         for name in ("flip_horizontal", "flip_vertical", "one_of"):
             value = getattr(self, name)
             problems.unless(isinstance(value, bool), f"{name} must be a bool, got {value!r}")
@@ -65,7 +77,7 @@ class Augment:
             problems.unless(
                 self.mode != "none" or not given,
                 f"mode='none' changes nothing, so {', '.join(given)} must stay at the default; "
-                "mode='fresh' uses what is given",
+                "mode='fresh' and mode='views' use what is given",
             )
             problems.unless(
                 self.mode == "none" or bool(self.changes),
@@ -108,20 +120,27 @@ class Augment:
 
     @classmethod
     def study_c(cls) -> Augment:
-        """Study C's: rotation to 15 degrees, shift 0.1, shear 0.2, zoom 0.2, horizontal flip.
+        """Study C's five images of each, the original and four changed ones.
 
+        Rotation to 15 degrees, shift 0.1, shear 0.2, zoom 0.2, horizontal flip. Unlike the study's
+        they are made of training images alone, after the split.
         It gives no unit of the shear: degrees, as Keras's `random_shear` takes them. On its 64
         pixels 0.2 degrees move nothing by more than 0.11 pixels.
         """
-        return cls("fresh", flip_horizontal=True, rotation=15, shift=0.1, shear=0.2, zoom=0.2)
+        return cls(
+            "views", views=5, flip_horizontal=True, rotation=15, shift=0.1, shear=0.2, zoom=0.2
+        )
 
     @classmethod
     def study_d(cls) -> Augment:
-        """Study D's: one of flip, rotation to 30 degrees, zoom from 0.75 to 1.25.
+        """Study D's 50 images of each: one of flip, rotation to 30 degrees, zoom from 0.75 to 1.25.
 
-        It does not say which flip: the horizontal one.
+        It does not say which flip: the horizontal one; nor whether the original is among the 50:
+        it is.
         """
-        return cls("fresh", flip_horizontal=True, rotation=30, zoom=(0.75, 1.25), one_of=True)
+        return cls(
+            "views", views=50, flip_horizontal=True, rotation=30, zoom=(0.75, 1.25), one_of=True
+        )
 
     @classmethod
     def study_f(cls) -> Augment:

@@ -11,8 +11,6 @@ LATER: dict[str, tuple[str, ...]] = {
     "Objective.name": (
         "cost", "specificity_at_recall", "recall_at_specificity", "partial_auroc", "log_loss",
     ),
-    "Recipe.balance": ("ensemble",),
-    "Augment.mode": ("views",),
 }  # fmt: skip
 """Names that DESIGN knows and no code stands behind yet: refused as such, never ignored."""
 

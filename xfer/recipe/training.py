@@ -13,7 +13,13 @@ OptimizerName = Literal["adam", "adamw", "sgd"]
 ScheduleName = Literal["constant", "cosine", "step", "exponential", "on_plateau", "one_cycle"]
 L1On = Literal["all", "convolutions"]
 Balance = Literal[
-    "none", "class_weights", "oversample", "oversample_augmented", "undersample", "focal"
+    "none",
+    "class_weights",
+    "oversample",
+    "oversample_augmented",
+    "undersample",
+    "focal",
+    "ensemble",
 ]
 
 
@@ -123,7 +129,14 @@ class Recipe:
     images of rarer classes again, anew in each epoch, until all classes are as large as the
     largest; with `oversample_augmented` only what is drawn again is changed by `augment`.
     `undersample` draws as many images of each class as the rarest has, anew in each epoch. `focal`
-    multiplies an image's loss by (1 - p)^focal_gamma, p being what its class was given."""
+    multiplies an image's loss by (1 - p)^focal_gamma, p being what its class was given. `ensemble`
+    trains what is trained `ensemble_parts` times, each time on another part of the larger classes,
+    and answers with the mean of their probabilities: the vote that study B describes, with a score.
+    A class is cut into as many parts as it has times the images of the rarest, at most
+    `ensemble_parts`; where it is cut into fewer, some are trained on more than once."""
+    ensemble_parts: int = 3
+    """Of `ensemble`, in [2, 16]: models, each with first weights of its own. What is frozen they
+    share."""
     focal_gamma: float = 2.0
     """Of `focal`, in [0, 10]; 0 is the plain loss."""
 
@@ -169,14 +182,30 @@ class Recipe:
         problems.number("l2", self.l2, 0.0, 10.0)
         problems.one_of("balance", self.balance, get_args(Balance))
         problems.number("focal_gamma", self.focal_gamma, 0.0, 10.0)
+        problems.number("ensemble_parts", self.ensemble_parts, 2, 16, whole=True)
         problems.unless(
-            self.balance != "oversample_augmented"
-            or not isinstance(self.augment, Augment)
-            or self.augment.mode == "fresh",
-            "balance='oversample_augmented' needs an augment, such as Augment.light(); "
-            "balance='oversample' repeats images as they are",
+            self.balance == "ensemble" or self.ensemble_parts == 3,
+            f"ensemble_parts must stay 3 with balance={self.balance!r}, which has none, got "
+            f"{self.ensemble_parts!r}; balance='ensemble' uses it",
         )
+        if self.balance == "oversample_augmented" and isinstance(self.augment, Augment):
+            problems.unless(
+                self.augment.mode != "none",
+                "balance='oversample_augmented' needs an augment, such as Augment.light(); "
+                "balance='oversample' repeats images as they are",
+            )
+            problems.unless(
+                self.augment.mode != "views",
+                "balance='oversample_augmented' changes nothing but what is drawn again, each time "
+                "anew, and Augment.mode='views' makes the same images of every one: use mode="
+                "'fresh', or balance='oversample', which draws an image with all of its views",
+            )
         problems.tell()
+
+    @property
+    def members(self) -> int:
+        """Models that are trained: 1, or those of an ensemble."""
+        return self.ensemble_parts if self.balance == "ensemble" else 1
 
 
 _PARTS: dict[str, tuple[type, ...]] = {
