@@ -37,6 +37,7 @@ def load_images(plan: Plan, interpolations: Sequence[str]) -> tuple[Dataset, Loa
             progress=progress,
             interpolations=interpolations,
             given=plan.options.given_parts,
+            least=plan.least_in_val,
         )
 
 

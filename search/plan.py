@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import ceil, log
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,10 @@ from search.options import Options
 from search.space import Budget, Space, Trial
 from xfer.errors import RecipeError
 from xfer.models.table import TABLE
-from xfer.recipe import Images, Objective, Pretrained, Recipe, Table, to_json
+from xfer.recipe import Images, Objective, Pretrained, Recipe, Table, TargetRecall, to_json
 
+LEAST_POSITIVES, LEAST_OF_EACH = 30, 10
+"""In validation, with a positive class and with several classes alike."""
 DEMO_TRIALS, DEMO_EPOCHS, DEMO_MINUTES, DEMO_SIZE = 10, 4, 1.5, 64
 """A demo's budget: with start and end, three minutes on two cores."""
 SPLIT_SEED = 0
@@ -61,6 +64,20 @@ class Plan:
     def objective(self) -> Objective:
         """The space's."""
         return self.space.objective
+
+    @property
+    def least_in_val(self) -> int:
+        """Images of the positive class, or of each class, that validation needs to choose by.
+
+        For a target recall as many as can vouch for it, with 95 % confidence, where none is missed:
+        log(0.05) / log(recall), 59 for 0.95.
+        """
+        rule = self.objective.threshold
+        if self.data.positive is None:
+            return LEAST_OF_EACH
+        if not isinstance(rule, TargetRecall) or not 0 < rule.recall < 1:
+            return LEAST_POSITIVES
+        return max(LEAST_POSITIVES, ceil(log(0.05) / log(rule.recall)))
 
     def recipe(self, trial: Trial) -> Recipe:
         """The recipe of a trial, its epochs and weights resolved.

@@ -52,6 +52,7 @@ def inspect(plan: Plan) -> Inspection:
             positive=source.positive,
             classes=source.classes,
             given=plan.options.given_parts,
+            least=plan.least_in_val,
         )
         if plan.options.folds is not None:
             positive = source.positive

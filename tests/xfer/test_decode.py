@@ -4,6 +4,7 @@ import io
 import os
 import pickle
 import struct
+import sys
 import zlib
 
 import numpy as np
@@ -20,6 +21,7 @@ from xfer.data.decode import (
     max_pixels,
     read_image_file,
 )
+from xfer.data.dicom import EXTRA
 from xfer.errors import DataError
 
 RAMP = np.tile(np.arange(64, dtype=np.uint8) * 4, (64, 1))
@@ -89,6 +91,12 @@ def test_sixteen_bits_are_scaled_not_clipped(form):
     expected = np.rint(deep / 257).astype(np.uint8)
     for raw in (encoded(Image.fromarray(deep), form), deep):
         np.testing.assert_array_equal(decode_image(raw, size=64, channels=1)[..., 0], expected)
+
+
+def test_dark_sixteen_bits_stay_dark():
+    deep = np.full((8, 8), 200, np.uint16)  # 200 / 257 = .78
+    for raw in (encoded(Image.fromarray(deep)), deep):
+        assert decode_image(raw, size=8).max() == 1
 
 
 def test_big_endian_sixteen_bits_give_the_same_pixels():
@@ -249,6 +257,12 @@ def test_a_pipe_is_refused_and_not_waited_for(tmp_path):
 )
 def test_what_is_no_image_is_refused_by_kind(raw, kind):
     assert refused(raw).kind == kind
+
+
+def test_without_its_extra_dicom_is_refused_by_what_would_read_it(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pydicom", None)
+    monkeypatch.setitem(sys.modules, "pydicom.pixels", None)
+    assert refused(bytes(128) + b"DICM").reason == f"it is DICOM, and {EXTRA}"
 
 
 @pytest.mark.parametrize("form", ["PNG", "JPEG", "BMP", "TIFF"])

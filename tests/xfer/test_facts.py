@@ -131,9 +131,21 @@ def values(facts):
     return [list(value) for value in vars(facts).values()]
 
 
-def test_what_pillow_cannot_name_is_unknown_but_for_its_bytes():
-    raw = content("DICOM")
+def test_what_nobody_can_name_is_unknown_but_for_its_bytes():
+    raw = content("DICOM")[:100]
     assert values(facts_of("scan", raw)) == [[0], [0], [len(raw)], [""], [""], [0], [False]]
+
+
+def test_of_dicom_the_header_tells_size_and_mode():
+    pytest.importorskip("pydicom", reason="the extra `dicom` is not installed")
+    from tests.xfer.dicom_files import dicom
+
+    raw = dicom(np.zeros((5, 7), np.uint16), bits=12)
+    asked = values(facts_of("scan.dcm", raw))
+    assert asked == [[7], [5], [len(raw)], ["MONOCHROME2 12"], ["DICOM"], [0], [False]]
+    assert facts_of("scan.png", raw).misnamed.all()
+    damaged = values(facts_of("scan.dcm", raw[:140]))
+    assert damaged == [[0], [0], [140], [""], ["DICOM"], [0], [False]]
 
 
 def test_a_file_that_is_gone_is_unknown(source, tmp_path):

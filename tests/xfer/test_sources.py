@@ -1,6 +1,7 @@
 """What a folder, an array file or a name means, and what is said when it means nothing."""
 
 import os
+import sys
 
 import numpy as np
 import pytest
@@ -262,12 +263,17 @@ def test_an_empty_class_folder_is_named(tmp_path):
 @pytest.mark.parametrize(
     ("name", "content"), [("2.DCM", b""), ("2", bytes(128) + b"DICM" + bytes(9))]
 )
-def test_dicom_is_refused_as_such_by_name_or_content(tmp_path, name, content):
+def test_without_its_extra_dicom_is_refused_by_name_or_content(
+    tmp_path, monkeypatch, name, content
+):
+    monkeypatch.setitem(sys.modules, "pydicom", None)
+    monkeypatch.setitem(sys.modules, "pydicom.pixels", None)
     tree(tmp_path, "ill/1.png", "well/1.png")
     (tmp_path / "ill" / name).write_bytes(content)
     message = error(tmp_path)
-    assert f"ill/{name} is DICOM, and the extra `dicom` that will read it" in message
-    assert "not built yet: export the images as PNG or TIFF" in message
+    assert f"ill/{name} is DICOM, and the extra `dicom`, which reads it by pydicom" in message
+    assert "run `uv sync --extra dicom` or `pip install pydicom`" in message
+    assert "Or export the images as PNG or TIFF" in message
 
 
 def test_all_problems_are_told_at_once(tmp_path):

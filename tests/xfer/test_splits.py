@@ -183,3 +183,67 @@ def test_shares_are_close_to_a_fifth_whatever_the_patients_sizes(sizes, seed):
         total = sum(it.label == label for it in items)
         assert abs(shares(items, splits.test)[label] - 0.2 * total) <= 2
         assert abs(shares(items, splits.val)[label] - 0.16 * total) <= 2.4
+
+
+# --------------------------------------------------------------------------------------------------
+# A val part that is too small to choose by
+
+
+def given_parts(train, val, test=(5, 5)) -> list[Item]:
+    items = []
+    for split, counts in (("train", train), ("val", val), ("test", test)):
+        items += plain(*counts, split=split, start=len(items))
+    return items
+
+
+def test_a_val_part_with_too_few_positives_is_cut_anew_from_train_and_val():
+    items = given_parts((400, 400), (8, 8))
+    splits = split_items(items, seed=0, positive=1, classes=("well", "ill"), least=59)
+    assert shares(items, splits.val) == {0: 82, 1: 82}
+    assert shares(items, splits.train) == {0: 326, 1: 326}
+    assert [i for i in range(len(items)) if items[i].split == "test"] == splits.test.tolist()
+    assert splits.made == (
+        "The val part has 8 of 'ill', and 59 are needed to choose by: 164 images were cut anew "
+        "from train and val for it, by patient and class, with seed 0.",
+    )
+
+
+@pytest.mark.parametrize(
+    ("train", "val", "least", "how"),
+    [
+        ((400, 400), (60, 60), 59, "clean"),  # enough
+        ((200, 200), (50, 50), 59, "clean"),  # a fifth of all would not be more
+        ((400, 400), (8, 8), 0, "clean"),  # any will do
+        ((400, 400), (8, 8), 59, "keep"),  # asked to leave them
+        ((400, 400), (30, 60), 59, "clean"),  # of the others 30 are enough
+    ],
+)
+def test_a_val_part_stays_where_nothing_is_won_by_another(train, val, least, how):
+    items = given_parts(train, val)
+    splits = split_items(items, seed=0, positive=1, least=least, given=how)
+    assert [items[i].split for i in splits.val] == ["val"] * sum(val)
+    assert splits.made == ()
+
+
+def test_without_a_positive_class_each_needs_so_many():
+    items = given_parts((100, 100, 100), (12, 12, 3), (5, 5, 5))
+    splits = split_items(items, seed=0, classes=("a", "b", "c"), least=10)
+    assert shares(items, splits.val) == {0: 22, 1: 22, 2: 21}
+    assert splits.made[0].startswith("The val part has 3 of 'c', and 10 are needed to choose by")
+
+
+def test_a_val_part_cut_anew_holds_nobody_of_test_and_nobody_of_train():
+    items = given_parts((300, 300), (4, 4), (20, 20))
+    of_test = [i for i, it in enumerate(items) if it.split == "test"]
+    known = {0: items[of_test[0]].patient, 601: items[of_test[1]].patient}
+    items = [
+        item(i, it.label, patient=known.get(i, f"p{i // 2}"), split=it.split)
+        if it.split != "test"
+        else it
+        for i, it in enumerate(items)
+    ]
+    splits = split_items(items, seed=0, positive=1, least=59)
+    sides = [{items[i].patient for i in part} for part in splits.parts().values()]
+    assert len(set().union(*sides)) == sum(map(len, sides))
+    taken = set(range(len(items))) - {i for part in splits.parts().values() for i in part.tolist()}
+    assert taken == {0, 601}

@@ -223,7 +223,9 @@ def test_what_is_no_image_is_told_by_content(tmp_path):
     ]
 
 
-def test_dicom_is_refused_as_such(tmp_path):
+def test_without_its_extra_dicom_is_refused_as_such(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pydicom", None)
+    monkeypatch.setitem(sys.modules, "pydicom.pixels", None)
     rows = [*ROWS, *((f"scans/{i}.dcm", "ill", "", "", "") for i in range(9))]
     file = written(tmp_path, rows)
     (tmp_path / "scans").mkdir()

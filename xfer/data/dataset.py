@@ -144,6 +144,7 @@ def load_dataset(
     progress: Progress | None = None,
     interpolations: Sequence[str] = ("bilinear",),
     given: Given = "clean",
+    least: int = 0,
 ) -> tuple[Dataset, Loading]:
     """Lists, decodes once, leaves out what cannot be decoded, and splits.
 
@@ -157,6 +158,7 @@ def load_dataset(
         interpolations: `bilinear`, `bicubic` or both; all are decoded, the dataset's own is the
             first.
         given: what becomes of the parts that come with the images, as in `split_items`.
+        least: of the positive class, or of each, in val; as in `split_items`.
 
     Raises:
         DataError: the source cannot be used, or more than 5 % of the images, and more than three,
@@ -181,6 +183,7 @@ def load_dataset(
         classes=source.classes,
         same=copies.same,
         given=given,
+        least=least,
     )
     labels = np.array([item.label for item in items], dtype=np.int64)
     classes, positive = source.classes, None

@@ -3,7 +3,8 @@
 The same function prepares images for training and for prediction. Rules, in order:
 
 * Formats: those in `FORMATS`, told by content, never by the file's name. EPS and PDF, which run
-  other programs, and formats without a signature stay out. Of an animation the first frame counts.
+  other programs, and formats without a signature stay out; so does AVIF, see below. Of an animation
+  the first frame counts. DICOM is read by `xfer.data.dicom_pixels`, with the extra of that name.
 * Limits: `MAX_BYTES` per file and `max_pixels()` per image (Pillow's own limit unless the
   environment variable XFER_MAX_PIXELS says otherwise) are checked before any pixel is decoded.
 * EXIF orientation is applied; an EXIF block that cannot be read counts as none.
@@ -13,6 +14,13 @@ The same function prepares images for training and for prediction. Rules, in ord
   [0, 255] taken as they are, in [0, 65535] divided by 257; others are refused.
 * Made square by `xfer.data.square`. Deep images are rounded after that, and what a bicubic filter
   overshoots is clipped.
+
+Memory: one file costs at most 96 MiB, 64 bytes for each pixel that `max_pixels()` allows, and twice
+the file. 64 MiB of it are texts in a PNG, which Pillow unpacks; DICOM's colour of 32 bits needs 46
+bytes a pixel with its file, transparent WEBP 30, others less. `xfer.data.guards` refuses what would
+take more; tests/xfer/test_decode_fuzz.py measures. AVIF is not read because libavif decodes what
+the stream holds, whatever its header says: a file of 3 KB took 520 MiB. DICOM that a package beside
+pydicom decompresses is up to that package.
 """
 
 from __future__ import annotations
@@ -26,19 +34,21 @@ from typing import Literal
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from xfer.data.dicom import DICOM, DICOM_SUFFIXES, EXTRA, begins_as_dicom, can_read_dicom, is_dicom
+from xfer.data.guards import Costly, check_bytes, check_tiles
 from xfer.data.square import FILTERS, FITS, to_square
 from xfer.errors import DataError
 
 Kind = Literal["unreadable", "not_image", "oversized"]
 
-DECODER = 1
+DECODER = 2
 """Goes up when the same bytes would become other pixels: part of the store's key."""
-FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
+FORMATS = ("BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
 """By Pillow's names; multi-picture JPEGs come under JPEG."""
 # fmt: off
 SUFFIXES = frozenset((
     ".avif", ".bmp", ".gif", ".jp2", ".j2k", ".jpe", ".jpeg", ".jpg", ".mpo", ".pbm", ".pgm",
-    ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp",
+    ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp", *DICOM_SUFFIXES,
 ))
 # fmt: on
 """Endings that promise an image; what has one and is none counts as damage, not as clutter."""
@@ -107,7 +117,9 @@ def read_image_file(path: Path) -> bytes:
 
 
 def looks_like_image(path: Path) -> bool:
-    """Whether the file begins as one of `FORMATS` does; an image too large to decode still does."""
+    """Whether the file begins as DICOM or one of `FORMATS`; one too large to decode still does."""
+    if is_dicom(path):
+        return True
     try:
         with Image.open(path, formats=FORMATS):
             return True
@@ -152,14 +164,14 @@ def decode_image(
     limit = max_pixels()
     try:
         image = _from_array(raw, limit) if isinstance(raw, np.ndarray) else _from_bytes(raw, limit)
-        image = _to_plain(image, channels)
+        image = _to_channels(image, channels)
         square = to_square(image, size=size, fit=fit, interpolation=interpolation)
         return _to_pixels(square, channels)
     except DecodeError:
         raise
     except UnidentifiedImageError:
         known = ", ".join(FORMATS)
-        raise DecodeError("not_image", f"no image in a format read here ({known})") from None
+        raise DecodeError("not_image", f"no image in a format read here ({known}, DICOM)") from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise DecodeError("oversized", str(error)) from None
     except MemoryError:
@@ -168,7 +180,8 @@ def decode_image(
         raise DecodeError("unreadable", str(error) or type(error).__name__) from None
 
 
-def _check_pixels(width: int, height: int, limit: int) -> None:
+def check_pixels(width: int, height: int, limit: int) -> None:
+    """Raises DecodeError where an image has more pixels than that, or none."""
     if width * height > limit:
         raise DecodeError(
             "oversized",
@@ -179,17 +192,43 @@ def _check_pixels(width: int, height: int, limit: int) -> None:
         raise DecodeError("unreadable", f"{width} x {height}: it has no pixels")
 
 
-def _from_bytes(raw: bytes, limit: int) -> Image.Image:
-    if not raw:
-        raise DecodeError("unreadable", "the file is empty")
+def open_image(raw: bytes, limit: int, *, formats: tuple[str, ...] = FORMATS) -> Image.Image:
+    """An image that is within all limits, by its header; its pixels are not decoded yet.
+
+    Raises:
+        DecodeError: it is over one of them.
+        Exception: almost any, on damaged files.
+    """
     guard = Image.MAX_IMAGE_PIXELS
     if guard is not None and limit > guard:  # somebody asked for more than Pillow would open
         Image.MAX_IMAGE_PIXELS = limit
-    image = Image.open(io.BytesIO(raw), formats=FORMATS)
-    _check_pixels(*image.size, limit)
+    try:
+        check_bytes(raw)
+        image = Image.open(io.BytesIO(raw), formats=formats)
+        check_pixels(*image.size, limit)
+        check_tiles(image, raw, limit)
+    except Costly as error:
+        raise DecodeError("oversized", str(error)) from None
+    return image
+
+
+def _from_bytes(raw: bytes, limit: int) -> Image.Image:
+    if not raw:
+        raise DecodeError("unreadable", "the file is empty")
+    if begins_as_dicom(raw):
+        if not can_read_dicom():
+            raise DecodeError("unreadable", f"{DICOM}, and {EXTRA}")
+        from xfer.data.dicom_pixels import read_dicom
+
+        return read_dicom(raw, limit)
+    image = open_image(raw, limit)
     image.load()
     turn = _TRANSPOSE.get(_orientation(image))
-    return image if turn is None else image.transpose(turn)
+    image = image if turn is None else image.transpose(turn)
+    if image.mode.startswith("I") or image.mode == "F":  # I, I;16, I;16B, ...
+        deep = image if image.mode == "F" else image.convert("I")
+        return Image.fromarray(_to_range(np.asarray(deep)))
+    return image
 
 
 def _orientation(image: Image.Image) -> int:
@@ -204,7 +243,7 @@ def _from_array(array: np.ndarray, limit: int) -> Image.Image:
         array = array[:, :, 0]
     if array.ndim != 2 and not (array.ndim == 3 and array.shape[2] in (3, 4)):
         raise DecodeError("not_image", f"an array of shape {array.shape} is no image")
-    _check_pixels(array.shape[1], array.shape[0], limit)
+    check_pixels(array.shape[1], array.shape[0], limit)
     if array.dtype == np.uint8:
         return Image.fromarray(np.ascontiguousarray(array))
     if array.ndim == 3:
@@ -230,11 +269,10 @@ def _to_range(values: np.ndarray) -> np.ndarray:
     return values.astype(np.float32) * np.float32(scale)
 
 
-def _to_plain(image: Image.Image, channels: int) -> Image.Image:
-    """The image in mode L, RGB, or F in [0, 255]."""
-    if image.mode.startswith("I") or image.mode == "F":  # I, I;16, I;16B, ...
-        deep = image if image.mode == "F" else image.convert("I")
-        return Image.fromarray(_to_range(np.asarray(deep)))
+def _to_channels(image: Image.Image, channels: int) -> Image.Image:
+    """The image in mode L or RGB; one in mode F, which is in [0, 255], as it is."""
+    if image.mode == "F":
+        return image
     if image.has_transparency_data:
         image = image.convert("RGBA")
         black = Image.new("RGBA", image.size, (0, 0, 0, 255))

@@ -14,6 +14,8 @@ from PIL import Image
 
 from xfer.data.builtin import PREFIX
 from xfer.data.decode import FORMATS, DecodeError, max_pixels
+from xfer.data.dicom import begins_as_dicom
+from xfer.data.dicom_pixels import read_size
 from xfer.data.findings import Finding
 from xfer.data.items import Source
 from xfer.data.side_by_side import side_by_side
@@ -45,10 +47,11 @@ class Facts:
     bytes: np.ndarray
     """int64 (images,): of the file; -1 for what is no file."""
     mode: tuple[str, ...]
-    """Pillow's: `L`, `RGB`, `I;16`, ...; of an array `uint8`, or `uint8 x 3` with 3 channels."""
+    """Pillow's: `L`, `RGB`, `I;16`, ...; of an array `uint8`, or `uint8 x 3` with 3 channels; of
+    DICOM `MONOCHROME2` and the like, with the bits that are stored."""
     format: tuple[str, ...]
-    """Pillow's, by content: `JPEG`, `PNG`, ...; empty for arrays, and for what Pillow cannot name,
-    as DICOM."""
+    """Pillow's, by content: `JPEG`, `PNG`, ...; or `DICOM`; empty for arrays, and for what neither
+    can name."""
     quantization: np.ndarray
     """int64 (images,): sum of a JPEG's first quantization table: the coarser, the larger, and 64 at
     the finest; 0 for what is no JPEG. It says how a file was saved, whatever it shows."""
@@ -118,13 +121,16 @@ def _fact(source: Source, i: int) -> _Fact:
         channels = f" x {raw.shape[2]}" if raw.ndim == 3 and raw.shape[2] > 1 else ""
         return _Fact(width, height, mode=f"{raw.dtype}{channels}")
     promised = _FORMAT_OF.get(PurePosixPath(source.items[i].name).suffix.lower())
+    if begins_as_dicom(raw):
+        width, height, mode = read_size(raw)
+        return _Fact(width, height, len(raw), mode, "DICOM", 0, promised not in (None, "DICOM"))
     try:
         with Image.open(io.BytesIO(raw), formats=FORMATS) as image:
             width, height = image.size
             mode, name = image.mode, image.format or ""
             tables = getattr(image, "quantization", None)
     except Exception:  # Pillow's readers raise almost anything on what is not theirs
-        return _Fact(bytes=len(raw), misnamed=promised not in (None, "DICOM"))
+        return _Fact(bytes=len(raw), misnamed=promised is not None)
     first = sum(tables[min(tables)]) if tables else 0
     is_format = "JPEG" if name == "MPO" else name
     return _Fact(width, height, len(raw), mode, name, first, promised not in (None, is_format))

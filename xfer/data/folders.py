@@ -12,7 +12,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from xfer.data.decode import SUFFIXES, looks_like_image, read_image_file
-from xfer.data.dicom import DICOM, is_dicom, refuse_dicom
+from xfer.data.dicom import (
+    DICOM,
+    DICOM_SUFFIXES,
+    can_read_dicom,
+    is_dicom,
+    patients_of,
+    refuse_dicom,
+)
 from xfer.data.items import SPLITS, Listing, Skipped, Split
 
 SPLIT_NAMES: dict[str, Split] = {
@@ -29,8 +36,13 @@ _CLUTTER = {"__macosx", "thumbs.db", "desktop.ini"}
 _EXAMPLE = "ROOT/CLASS/image.jpg, or ROOT/train/CLASS/image.jpg beside ROOT/val and ROOT/test"
 
 
-def list_folder(root: Path) -> Listing:
-    """The images below a folder; what is wrong with the tree stands in `problems`."""
+def list_folder(root: Path, *, patient_ids: bool = True) -> Listing:
+    """The images below a folder; what is wrong with the tree stands in `problems`.
+
+    Args:
+        root: the folder.
+        patient_ids: whether the patients of DICOM files are looked up in them.
+    """
     notes: list[str] = []
     root, children = _top(root, notes)
     parts, problems = _split_folders(root, children)
@@ -60,18 +72,20 @@ def list_folder(root: Path) -> Listing:
                 problems.append(f"class folder {_text(str(child))} has no images")
     problems = [*refuse_dicom(skipped), *problems, *_differing(classes_of)]
     paths = [path for path, _, _ in files]
+    names = [_text(path.relative_to(root).as_posix()) for path in paths]
+    patients, said = patients_of(paths, names) if patient_ids and not problems else (None, [])
     return Listing(
         name=_text(str(root)),
-        names=[_text(path.relative_to(root).as_posix()) for path in paths],
+        names=names,
         classes=[_text(folder.name) for _, folder, _ in files],
         splits=[split for _, _, split in files],
-        patients=None,
+        patients=patients,
         has_file_names=True,
         read=lambda i: read_image_file(paths[i]),
         digest=None,
         searched=[_text(path.relative_to(folder).as_posix()) for path, folder, _ in files],
         skipped=skipped,
-        notes=notes,
+        notes=[*notes, *said],
         problems=problems,
     )
 
@@ -149,12 +163,13 @@ def _leaves(path: Path, folder: Path) -> bool:
 
 def no_image(path: Path) -> str | None:
     """Why a file is none, or None. One that is named like an image is judged when it is decoded."""
-    if path.suffix.lower() in SUFFIXES:
+    ending = path.suffix.lower()
+    if ending in SUFFIXES and ending not in DICOM_SUFFIXES:
         return None
     if not path.is_file():  # a pipe would make the reader wait for ever
         return "not a regular file"
     if is_dicom(path):
-        return DICOM
+        return None if can_read_dicom() else DICOM
     return None if looks_like_image(path) else "its content is none"
 
 

@@ -40,7 +40,7 @@ def open_source(images: Images, *, seed: int = 0) -> Source:
             split without images, classes that differ between splits, no or an unknown positive
             class; all in one message.
     """
-    listing = _list(images.path, seed)
+    listing = _list(images.path, seed, patient_ids=images.patient is None)
     classes = tuple(sorted(set(listing.classes)))
     if all(name.isdecimal() for name in classes):
         classes = tuple(sorted(classes, key=int))
@@ -95,11 +95,11 @@ def open_source(images: Images, *, seed: int = 0) -> Source:
     )
 
 
-def _list(path: str | Table, seed: int) -> Listing:
+def _list(path: str | Table, seed: int, *, patient_ids: bool) -> Listing:
     if isinstance(path, Table):
         file = Path(path.file).expanduser().absolute()
         if file.is_file():
-            return list_table(path)
+            return list_table(path, patient_ids=patient_ids)
         if file.is_dir():
             raise DataError(f"{file} is a folder; Table(...) needs a CSV or Parquet file.")
         raise DataError(f"no table at {file}: there is no such file.{_near(file)}")
@@ -108,7 +108,7 @@ def _list(path: str | Table, seed: int) -> Listing:
     place = Path(path).expanduser().absolute()
     if place.is_dir():
         try:
-            return list_folder(place)
+            return list_folder(place, patient_ids=patient_ids)
         except OSError as error:
             raise DataError(f"{error.filename} cannot be listed: {error.strerror}.") from None
     if place.is_file() and place.suffix.lower() == ".npz":

@@ -3,7 +3,7 @@
 Parts that come with the images are kept, but for patients and pictures that a later part has too:
 those are taken out of train and val, and test never changes. What is missing is cut by patient:
 nobody and no picture stands on two sides of a cut that is made here. Shares of classes are kept as
-far as patients allow.
+far as patients allow. A val part too small to choose by is cut anew from train and val.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ Given = Literal["clean", "keep", "resplit"]
 as they are; or put together and split anew."""
 SHARE = 0.2
 """Of what is cut, by images: test from all, then val from the rest."""
+OTHERS = 30
+"""Images besides the positive class that val needs, where it needs as many positive ones."""
 _DRAWS = 50  # patients with several classes can miss one by chance: draw again, then give up
 _FEW = -1
 
@@ -58,6 +60,7 @@ def split_items(
     classes: Sequence[str] = (),
     same: Sequence[Sequence[int]] | None = None,
     given: Given = "clean",
+    least: int = 0,
 ) -> Splits:
     """Cleans or keeps the splits that items come with, and cuts those that are missing.
 
@@ -78,6 +81,9 @@ def split_items(
         same: groups of positions of items that show the same picture; their order says nothing.
             None: nobody has looked.
         given: what becomes of the splits that items come with.
+        least: images of the positive class that val needs (of the others at most OTHERS), or of
+            each class where none is positive; 0: any will do. Where a given val part has fewer, and
+            a fifth of train and val together has more, val is cut anew from both. Not with `keep`.
 
     Raises:
         DataError: a part would be without a class; how many patients would be needed, or which of
@@ -95,6 +101,9 @@ def split_items(
     for position, item in enumerate(items):
         parts[item.split if item.split and not anew else "train"].append(position)
     seen = _classes(items, range(len(items)), positive)
+    small = None if given == "keep" or anew else _too_small(items, parts, positive, least, names)
+    if small is not None:
+        parts["train"], parts["val"] = sorted(parts["train"] + parts["val"]), []
     missing: list[Split] = [split for split in ("test", "val") if not parts[split]]
     made, removed, marks, whole = [], (), (), parts
     if given == "clean":
@@ -120,6 +129,8 @@ def split_items(
             patients = len({items[i].patient for i in cut})
             whose = "" if patients == len(cut) else f" of {patients:,} patients"
             why, end = f"The data has no {split} part", "from train for it"
+            if split == "val" and small is not None:
+                why, end = small, "anew from train and val for it"
             if anew:
                 why, end = "Anew", f"for {split}"
             made.append(
@@ -146,6 +157,32 @@ def split_items(
         )
     arrays = {split: np.array(sorted(parts[split]), dtype=np.int64) for split in SPLITS}
     return Splits(**arrays, made=tuple(made), removed=removed, marks=marks)
+
+
+def _too_small(
+    items: Sequence[Item],
+    parts: Mapping[Split, list[int]],
+    positive: int | None,
+    least: int,
+    names: Mapping[int, str],
+) -> str | None:
+    """Why a given val part should be cut anew, as half a sentence; None where it should not."""
+    if not parts["val"] or not parts["train"]:
+        return None
+    of = {
+        part: Counter(
+            items[i].label if positive is None else int(items[i].label == positive)
+            for i in parts[part]
+        )
+        for part in ("train", "val")
+    }
+    for label in sorted(of["train"] | of["val"], reverse=True):
+        needed = least if positive is None or label == 1 else min(least, OTHERS)
+        have = of["val"][label]
+        if have < needed and SHARE * (of["train"][label] + have) > have:
+            name = names.get(label, f"class {label}")
+            return f"The val part has {have:,} of {name}, and {needed:,} are needed to choose by"
+    return None
 
 
 def _classes(items: Sequence[Item], positions: Iterable[int], positive: int | None) -> set[int]:

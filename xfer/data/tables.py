@@ -17,7 +17,7 @@ from pathlib import Path
 from xfer.data.cells import Cells, name_lines, read_cells
 from xfer.data.decode import Kind, read_image_file
 from xfer.data.decoded import TOLERATED, TOLERATED_SHARE
-from xfer.data.dicom import refuse_dicom
+from xfer.data.dicom import patients_of, refuse_dicom
 from xfer.data.folders import SPLIT_NAMES, no_image
 from xfer.data.items import SPLITS, Listing, Skipped, Split, unusable
 from xfer.errors import DataError
@@ -38,12 +38,16 @@ class _Row:
     subgroup: str
 
 
-def list_table(table: Table) -> Listing:
+def list_table(table: Table, *, patient_ids: bool = True) -> Listing:
     """The images of a table; what is wrong with it stands in `problems`, with line numbers.
 
     Files that do not exist, or are no images, are left out as `skipped`; more than 5 % of them, and
     more than three, are a problem, as `decode_source` has it for damaged ones. A file that stands
     twice with the same in every column counts once.
+
+    Args:
+        table: the file, and its columns.
+        patient_ids: whether, without a patient column, those of DICOM files are looked up in them.
     """
     file = Path(table.file).expanduser().absolute()
     root = file.parent if table.root is None else Path(table.root).expanduser().absolute()
@@ -106,12 +110,19 @@ def list_table(table: Table) -> Listing:
     loose = sum(row.split is None for row in kept)
     if 0 < loose < len(kept):
         notes.append(f"{loose:,} of {len(kept):,} images have no split: they count as train.")
+    if "patient" in asked:
+        patients = [row.patient or row.name for row in kept]
+    elif patient_ids and not problems:
+        patients, said = patients_of([row.path for row in kept], [row.name for row in kept])
+        notes += said
+    else:
+        patients = None
     return Listing(
         name=str(file),
         names=[row.name for row in kept],
         classes=[row.label for row in kept],
         splits=[row.split for row in kept],
-        patients=[row.patient or row.name for row in kept] if "patient" in asked else None,
+        patients=patients,
         has_file_names=True,
         read=lambda i: read_image_file(kept[i].path),
         digest=None,
