@@ -6,6 +6,7 @@ python -m search.run spaces/any.py --data photos                        all clas
 
 from search.space import Budget, Trial
 from xfer.recipe import (
+    Augment,
     ConvNet,
     Head,
     Images,
@@ -25,9 +26,11 @@ DATA = Images(  # --data says where they are
 OBJECTIVE = Objective("recall_weighted", recall_weight=0.75, threshold=TargetRecall(0.95))
 BUDGET = Budget(minutes=30, trials=40, epochs=15)
 
+AUGMENTS = {"none": Augment(), "light": Augment.light(), "strong": Augment.strong()}
+
 FROZEN = {
     "unfreeze_depth": 0, "head/dense": 0, "dropout": 0.2, "lr": 1e-3, "schedule": "constant",
-    "batch_size": 32, "l2": 1e-5,
+    "batch_size": 32, "l2": 1e-5, "augment": "none", "balance": "none",
 }  # fmt: skip
 KNOWN = {
     "mobilenet, frozen": {"model": "mobilenet_v2", **FROZEN},
@@ -65,4 +68,6 @@ def space(trial: Trial) -> Recipe:
         batch_size=trial.suggest_categorical("batch_size", [16, 32]),
         early_stopping=5,
         l2=trial.suggest_float("l2", 1e-6, 1e-3, log=True),
+        augment=AUGMENTS[trial.suggest_categorical("augment", list(AUGMENTS))],
+        balance=trial.suggest_categorical("balance", ["none", "class_weights", "oversample"]),
     )

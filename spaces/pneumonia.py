@@ -9,6 +9,7 @@ names are those of Kermany's X-rays of children, https://data.mendeley.com/datas
 
 from search.space import Budget, Trial
 from xfer.recipe import (
+    Augment,
     ConvNet,
     Head,
     HeadFirst,
@@ -47,10 +48,13 @@ SCHEDULES = {
     "one_cycle": Schedule("one_cycle"),
 }
 
+# Chests are never mirrored: the heart is on the left.
+AUGMENTS = {"none": Augment(), "light": Augment.light()}
+
 FROZEN = {
     "unfreeze_depth": 0, "head/pool": "average", "head/dense": 0, "dropout": 0.2,
     "optimizer": "adam", "lr": 1e-3, "schedule": "constant", "batch_size": 32,
-    "label_smoothing": 0.0, "l1": 0.0, "l2": 1e-5,
+    "label_smoothing": 0.0, "l1": 0.0, "l2": 1e-5, "augment": "none", "balance": "none",
 }  # fmt: skip
 
 # Configurations people already know; tried first, in this order. What is left out is sampled.
@@ -96,6 +100,10 @@ def space(trial: Trial) -> Recipe:
         label_smoothing=trial.suggest_categorical("label_smoothing", [0.0, 0.1]),
         l1=trial.suggest_categorical("l1", [0.0, 1e-6, 1e-5]),
         l2=trial.suggest_float("l2", 1e-6, 1e-3, log=True),
+        augment=AUGMENTS[trial.suggest_categorical("augment", list(AUGMENTS))],
+        balance=trial.suggest_categorical(
+            "balance", ["none", "class_weights", "oversample", "focal"]
+        ),
     )
 
 

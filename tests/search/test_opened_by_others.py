@@ -40,7 +40,7 @@ CONVNETS = {
 BACKBONES = {"unfreeze_depth", "batch_norm", "lr_factor", "lr_decay", "head_first"}
 HYPERPARAMETERS = CONVNETS | BACKBONES | {
     "model", "head/dense", "head/pool", "head/activation", "dropout", "optimizer", "lr", "sgd/lr",
-    "schedule", "batch_size", "label_smoothing", "l1", "l2",
+    "schedule", "batch_size", "label_smoothing", "l1", "l2", "augment", "balance",
 }  # fmt: skip
 OPTUNAS: dict[State, str] = {
     "complete": "COMPLETE", "pruned": "PRUNED", "infeasible": "PRUNED", "failed": "FAIL",
