@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 from PIL import Image
@@ -34,7 +35,7 @@ SIDE = 224
 
 
 def write(folder: Path, images: int) -> None:
-    """Half of them of each class, train : val : test as 8 : 1 : 1."""
+    """Half of them of each class, train : val : test as 8 : 1 : 1; colour JPEGs, as X-rays come."""
     path = Path(os.environ["XFER_DATA"]) / "pneumoniamnist.npz"
     with np.load(path) as arrays:
         small = np.concatenate([arrays[f"{part}_images"] for part in ("train", "val", "test")])
@@ -48,8 +49,8 @@ def write(folder: Path, images: int) -> None:
         if i >= len(small):
             shown = shown.transpose(Image.Transpose.ROTATE_90)
         large = np.asarray(shown.resize((SIDE, SIDE), Image.Resampling.BICUBIC), dtype=np.float32)
-        noisy = large + rng.normal(0, 6, large.shape)
-        Image.fromarray(noisy.clip(0, 255).astype(np.uint8)).save(target, quality=90)
+        noisy = (large + rng.normal(0, 6, large.shape)).clip(0, 255).astype(np.uint8)
+        Image.fromarray(noisy).convert("RGB").save(target, quality=90)
 
 
 def timed(step: Callable[[], Any]) -> tuple[float, Any]:
@@ -71,8 +72,8 @@ def main(images: int) -> None:
         source = open_source(asked)
         facts, _ = timed(lambda: read_facts(source, range(len(source.items))))
         alarm, _ = timed(lambda: overlaps.find_changed(data, loading))
-        whole, found = timed(lambda: audit(data, loading))
-        rest = whole - alarm
+        with patch("xfer.data.audit.find_changed", return_value=([], "")):
+            rest, found = timed(lambda: audit(data, loading))
         print(f"{loading.images:,} images decoded in {decode:.1f} s")
         for name, seconds in (
             ("copies", copies), ("facts", facts), ("all else", rest),

@@ -1,7 +1,7 @@
 """What of a training run is on disk, and how does it go on from there?
 
 A checkpoint folder holds `last.safetensors` and `best.safetensors`, each complete in itself:
-tensors, validation's probabilities, and in the header recipe, objective, seed, digest of the data
+tensors, validation's logits, and in the header recipe, objective, seed, digest of the data
 and the history of epochs. `last` is written first and has all that `best` has: where a kill fell
 between the two, `best` is made again from it.
 
@@ -21,6 +21,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 import torch
+from scipy.special import softmax
 from torch import Tensor
 
 from xfer.errors import ModelFileError
@@ -29,7 +30,7 @@ from xfer.models.net import Net
 from xfer.recipe import from_json
 from xfer.tensorfile import Header, digest, prepare_folder, read_file, write_file
 
-_FORMAT = 1
+_FORMAT = 2
 
 Which = Literal["last", "best"]
 Tensors = dict[str, dict[str, Tensor]]
@@ -61,10 +62,15 @@ class Best:
     run: Run
     result: Mapping[str, Any]
     """The epoch's `EpochResult` as a dict."""
-    probabilities: npt.NDArray[np.float64]
+    logits: npt.NDArray[np.float64]
     """(images, classes) of the validation part, in the order of the split."""
     labels: npt.NDArray[np.int64]
     """(images,) of the same."""
+
+    @property
+    def probabilities(self) -> npt.NDArray[np.float64]:
+        """Their softmax, (images, classes); of very sure answers it is 0 or 1."""
+        return softmax(self.logits, axis=1)
 
 
 class Checkpoint:
@@ -104,14 +110,14 @@ class Checkpoint:
     def save(
         self,
         history: Sequence[Mapping[str, Any]],
-        probabilities: npt.NDArray[np.float64],
+        logits: npt.NDArray[np.float64],
         labels: npt.NDArray[np.int64],
     ) -> None:
         """Writes `last`, and `best` where the last epoch of the history is the best so far.
 
         Args:
             history: an `EpochResult` as a dict for each epoch, the last one just finished.
-            probabilities: (images, classes) of the validation part.
+            logits: (images, classes) of the validation part.
             labels: (images,) of the same.
 
         Raises:
@@ -127,7 +133,7 @@ class Checkpoint:
                 if isinstance(value, Tensor)
             },
             "val": {
-                "probabilities": torch.from_numpy(probabilities),
+                "logits": torch.from_numpy(logits),
                 "labels": torch.from_numpy(labels),
             },
         }
@@ -178,7 +184,7 @@ def path_of(folder: Path, which: Which) -> Path:
 
 
 def read_best(folder: Path) -> Best:
-    """The best epoch's result and its validation probabilities, without building the model.
+    """The best epoch's result and its validation logits, without building the model.
 
     Raises:
         ModelFileError: there is none, or it is damaged.
@@ -187,7 +193,7 @@ def read_best(folder: Path) -> Best:
     return Best(
         run=Run(**header["run"]),
         result=header["history"][-1],
-        probabilities=tensors["val"]["probabilities"].numpy(),
+        logits=tensors["val"]["logits"].numpy(),
         labels=tensors["val"]["labels"].numpy(),
     )
 

@@ -16,12 +16,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+from scipy.special import softmax
 from torch.nn.functional import cross_entropy
 
 from xfer.checkpoint import path_of, restore_best
 from xfer.chunks import blake2b
 from xfer.data.folds import Fold
 from xfer.errors import ModelFileError
+from xfer.evaluate.answers import unsaturated
 from xfer.evaluate.metrics import evaluate_binary, evaluate_classes
 from xfer.evaluate.objectives import search_score
 from xfer.numerics import pick_device, seed_of
@@ -72,12 +74,17 @@ class OutOfFold:
 
     rows: Rows
     """(images,), of the data, in the folds' order."""
-    probabilities: npt.NDArray[np.float64]
+    logits: npt.NDArray[np.float64]
     """(images, classes)."""
     labels: npt.NDArray[np.int64]
     """(images,)."""
     folds: int
     """How many there were."""
+
+    @property
+    def probabilities(self) -> npt.NDArray[np.float64]:
+        """Their softmax, (images, classes); of very sure answers it is 0 or 1."""
+        return softmax(self.logits, axis=1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -184,7 +191,7 @@ def read_out_of_fold(checkpoint: Path, folds: int) -> OutOfFold:
     joined = {name: torch.cat([part[name] for part in parts]).numpy() for name in parts[0]}
     return OutOfFold(
         rows=joined["rows"],
-        probabilities=joined["probabilities"],
+        logits=joined["logits"],
         labels=joined["labels"],
         folds=folds,
     )
@@ -223,7 +230,7 @@ class _Round:
         """
         net = restore_best(self.folder, device=self.device)
         logits = predict_logits(net, self.data.pixels, self.val, device=self.device)
-        probabilities = torch.softmax(logits, dim=1).numpy()
+        probabilities = unsaturated(logits.numpy())
         labels = self.data.labels[self.val]
         score, threshold = search_score(self.objective, probabilities, labels)
         metrics = (
@@ -239,7 +246,7 @@ class _Round:
             "lr": best["lr"],
             "seconds": seconds,
         }
-        tensors = {"rows": self.val, "probabilities": probabilities, "labels": labels}
+        tensors = {"rows": self.val, "logits": logits.numpy(), "labels": labels}
         write_file(
             _file(self.folder),
             {"run": dict(self.run), "result": result},

@@ -24,6 +24,7 @@ from torch.nn.functional import cross_entropy
 
 from xfer.checkpoint import Checkpoint, Run
 from xfer.errors import DataError, NotFinite, RecipeError
+from xfer.evaluate.answers import unsaturated
 from xfer.evaluate.metrics import evaluate_binary, evaluate_classes
 from xfer.evaluate.objectives import search_score
 from xfer.models.assembly import assemble
@@ -173,7 +174,7 @@ def _epochs(
         if checkpoint is not None:
             checkpoint.save(
                 [each.to_dict() for each in history],
-                probabilities=torch.softmax(logits, dim=1).numpy(),
+                logits=logits.numpy(),
                 labels=data.labels[rows],
             )
         yield result
@@ -189,7 +190,7 @@ def _validate(
         raise NotFinite(
             f"the loss on validation became {loss} in epoch {epoch}; a lower lr may help."
         )
-    probabilities = torch.softmax(logits, dim=1).numpy()
+    probabilities = unsaturated(logits.numpy())
     score, threshold = search_score(objective, probabilities, labels)
     if threshold is None:
         metrics = evaluate_classes(probabilities, labels, data.classes)

@@ -97,7 +97,7 @@ def test_a_checkpoint_of_another_version_is_refused(tmp_path):
     run(tmp_path, epochs=1)
     header, parts = read_file(path_of(tmp_path, "last"))
     write_file(path_of(tmp_path, "last"), {**header, "format": 99}, parts)
-    with pytest.raises(ModelFileError, match="has format 99, this version reads 1"):
+    with pytest.raises(ModelFileError, match="has format 99, this version reads 2"):
         run(tmp_path)
 
 

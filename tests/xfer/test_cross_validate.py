@@ -9,6 +9,7 @@ from tests.xfer.tiny_data import CPU, OBJECTIVE, tiny_data, tiny_recipe
 from xfer.cross_validate import FoldsResult, cross_validate, read_out_of_fold
 from xfer.data.folds import cut_folds
 from xfer.errors import ModelFileError
+from xfer.evaluate.answers import unsaturated
 from xfer.evaluate.objectives import search_score
 from xfer.recipe import Objective
 
@@ -54,7 +55,7 @@ def test_answers_out_of_fold_are_those_the_scores_were_made_of(tmp_path):
     assert np.array_equal(answers.labels, DATA.labels[answers.rows])
     for fold, score in zip(FOLDS, last["scores"], strict=True):
         here = np.isin(answers.rows, fold.val)
-        found, _ = search_score(OBJECTIVE, answers.probabilities[here], answers.labels[here])
+        found, _ = search_score(OBJECTIVE, unsaturated(answers.logits[here]), answers.labels[here])
         assert found == score
 
 
@@ -64,7 +65,7 @@ def test_no_label_of_a_fold_reaches_the_model_that_is_scored_on_it(tmp_path):
     labels[FOLDS[0].val] = 1 - labels[FOLDS[0].val]
     results(tmp_path / "b", folds=FOLDS[:1], data=replace(DATA, labels=labels))
     one, other = (read_out_of_fold(tmp_path / name, 1) for name in "ab")
-    assert np.array_equal(one.probabilities, other.probabilities)
+    assert np.array_equal(one.logits, other.logits)
     assert not np.array_equal(one.labels, other.labels)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from xfer.data.dataset import Dataset, Loading
+from xfer.data.duplicates import SMALLEST
 from xfer.data.fact_table import FactTable, fact_table
 from xfer.data.facts import misnamed_finding, statistics
 from xfer.data.findings import Finding, find_imbalance, find_skipped, find_small_validation
@@ -62,12 +63,19 @@ def audit(dataset: Dataset, loading: Loading) -> Audit:
         classes=classes,
         seed=_SEED,
     )
-    asked = isinstance(shortcut, Shortcut)
     shift = prevalence_finding(
         dataset.labels, dataset.patients, parts, positive=dataset.positive, classes=classes
     )
     misnamed = misnamed_finding(loading.facts, dataset.names)
     changed, looked = find_changed(dataset, loading)
+    notes = [looked]
+    if dataset.images.size < SMALLEST:
+        notes.append(
+            f"Near copies were not looked for: too many images of {dataset.images.size} pixels a "
+            f"side look alike; {SMALLEST} or more are needed."
+        )
+    if isinstance(shortcut, str):
+        notes.append(shortcut)
     return Audit(
         findings=(
             *find_skipped(loading.skipped),
@@ -75,7 +83,11 @@ def audit(dataset: Dataset, loading: Loading) -> Audit:
             *find_copies(dataset, loading),
             *changed,
             *find_leaks(dataset, loading),
-            *([shortcut_finding(shortcut)] if asked and shortcut.told else []),
+            *(
+                [shortcut_finding(shortcut)]
+                if isinstance(shortcut, Shortcut) and shortcut.told
+                else []
+            ),
             *find_small_validation(dataset.labels[parts["val"]], positive=dataset.positive),
             *find_imbalance(dataset.labels[parts["train"]], classes),
             *([shift] if shift else []),
@@ -84,7 +96,7 @@ def audit(dataset: Dataset, loading: Loading) -> Audit:
         files=statistics(loading.facts, dataset.labels, classes),
         made=loading.made,
         marks=loading.marks,
-        notes=(looked,) if asked else (looked, shortcut),
+        notes=tuple(notes),
         facts=table,
     )
 

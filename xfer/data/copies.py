@@ -97,19 +97,31 @@ def find_changed_copies(
     if not len(chosen):
         return _nothing("no sampled image has fine detail; all may be enlarged from smaller ones")
     groups = [set(group) for group in known]
-    search = _Search(pixels, train, chosen, seed)
-    found = []
-    for query, position in enumerate(chosen.tolist()):
-        same = set().union(*(group for group in groups if position in group))
-        correlation, other = search.best(query, ~np.isin(train, list(same)))
-        if correlation >= CORRELATION:
-            found.append((position, other, correlation))
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # the same answer everywhere, and no threads that wait for each other
+    try:
+        found = _found(_Search(pixels, train, chosen, seed), train, chosen, groups)
+    finally:
+        torch.set_num_threads(threads)
     return ChangedCopies(
         searched=len(chosen),
         among=len(train),
         found=tuple((position, other) for position, other, _ in found),
         correlations=tuple(correlation for *_, correlation in found),
     )
+
+
+def _found(
+    search: _Search, train: np.ndarray, chosen: np.ndarray, groups: Sequence[set[int]]
+) -> list[tuple[int, int, float]]:
+    """Each image that was found, the training image, and by how much they agree."""
+    found = []
+    for query, position in enumerate(chosen.tolist()):
+        same = set().union(*(group for group in groups if position in group))
+        correlation, other = search.best(query, ~np.isin(train, list(same)))
+        if correlation >= CORRELATION:
+            found.append((position, other, correlation))
+    return found
 
 
 class _Search:

@@ -17,7 +17,7 @@ CONTENT = ("bytes", "bytes per pixel", "mean", "contrast")
 NAMED = ("mode ", "format ")
 """What the names of columns that are 1 or 0 begin with."""
 _BATCH = 8
-_LINES = 56
+_LINES = 28
 """Lines of an image that its mean and contrast are taken from, at least, where it has as many."""
 
 

@@ -6,12 +6,16 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy.special import softmax
 
 from xfer.errors import DataError
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 BoolArray = npt.NDArray[np.bool_]
+
+LARGEST = 15.0
+"""Difference of logits in `unsaturated`: a probability of 1 - 3e-7, far from where doubles end."""
 
 
 def check_binary(
@@ -106,3 +110,21 @@ def _shared_problems(name: str, values: npt.NDArray[Any], truth: npt.NDArray[Any
 def _few(values: npt.NDArray[Any]) -> str:
     shown = ", ".join(str(value) for value in values[:5].tolist())
     return shown + (", ..." if len(values) > 5 else "")
+
+
+def unsaturated(logits: npt.NDArray[np.float64]) -> FloatArray:
+    """Probabilities that rank images as their logits do, however sure the model is.
+
+    The softmax of logits that differ by 40 rounds to 1, and images that a model tells apart would
+    be ties. Where any differ by more than LARGEST, all are scaled so that none do: with two classes
+    the order of images is kept exactly. They are for ranking, and no estimate of a probability.
+
+    Args:
+        logits: (images, classes), finite.
+
+    >>> logits = np.array([[0.0, 2000.0], [0.0, 1000.0]])
+    >>> softmax(logits, axis=1)[:, 1].tolist(), unsaturated(logits)[:, 1].round(4).tolist()
+    ([1.0, 1.0], [1.0, 0.9994])
+    """
+    spread = float(np.ptp(logits, axis=1).max()) if len(logits) else 0.0
+    return softmax(logits * min(1.0, LARGEST / spread) if spread else logits, axis=1)
