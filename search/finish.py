@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from search.controls import score_controls
+from search.controls import answer_as_controls, first_known, score_controls
 from search.errors import TrialsError
 from search.rundir import RunDir
 from search.scores import measured
@@ -164,7 +164,9 @@ def finish(
         before = opened[:-1] if again else opened
         _write_opened(run, [*before, note])
         test = score(net, data, "test", threshold=None if chosen is None else chosen.value)
-        controls = score_controls(facts, data, objective)
+        trials = () if folded is not None else rows
+        answers = answer_as_controls(data, objective, facts=facts, run=run, rows=trials)
+        controls = score_controls(list(answers), data, objective)
         _write_opened(run, [*before, note | {"test": test, "controls": controls}])
     times = len(_opened(run))
     if times > 1:
@@ -231,13 +233,17 @@ def score(net: Any, data: Dataset, part: str, *, threshold: float | None) -> dic
 
 
 def keep_best_checkpoints(run: RunDir, rows: Sequence[TrialRow], *, keep: int) -> None:
-    """Removes the checkpoints of trials that have ended and are not among the best `keep`."""
+    """Removes the checkpoints of trials that have ended and are not among the best `keep`.
+
+    The first known configuration's stays: the winner is compared with it.
+    """
     ended = [row for row in rows if row.state not in ("waiting", "running")]
     ranked = sorted(
         (row for row in ended if row.state == "complete" and row.value is not None),
         key=lambda row: (-(row.value or 0.0), row.number),
     )
-    kept = {row.number for row in ranked[:keep]}
+    first = first_known(rows)
+    kept = {row.number for row in ranked[:keep]} | ({first.number} if first else set())
     for row in ended:
         if row.number not in kept:
             shutil.rmtree(run.checkpoint(row.number), ignore_errors=True)

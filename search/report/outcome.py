@@ -160,9 +160,11 @@ def controls(result: Mapping[str, Any]) -> Html | None:
         for name in names
     ]
     said = (
-        "Each control was fitted on train and its threshold chosen on val, by the same rule. "
-        "'file facts only' is a small tree that knows size, bytes, mode, mean and contrast of the "
-        "files, and never sees an image."
+        "Each was fitted on train and its threshold chosen on val, by the same rule. "
+        "'best constant' gives every image the same answer. 'file facts only' is a small tree that "
+        "knows size, bytes, mode, mean and contrast of the files, and never sees an image. 'linear "
+        "probe' is logistic regression on the features of the smallest pretrained backbone on this "
+        "machine. 'first known configuration' is the first that the space names, trained as it is."
     )
     return joined(
         [

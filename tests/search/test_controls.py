@@ -1,12 +1,15 @@
 """What the winner has to beat: fitted on train, its threshold from val, test asked once."""
 
+import os
 import re
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from search.controls import FACTS, score_controls
+from search.controls import CONSTANT, FACTS, PROBE, answer_as_controls, score_controls
 from search.report.html import Html
 from search.report.outcome import controls
 from xfer.data.audit import audit
@@ -32,9 +35,18 @@ def planted(data: Dataset, facts: FactTable) -> FactTable:
     return replace(facts, values=values)
 
 
+@pytest.fixture(autouse=True)
+def no_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+
+
+def scored(facts: FactTable | None, data: Dataset, objective: Objective = OBJECTIVE) -> Any:
+    return score_controls(list(answer_as_controls(data, objective, facts=facts)), data, objective)
+
+
 def test_what_files_give_away_is_found_on_test(loaded: tuple[Dataset, FactTable]) -> None:
     data, facts = loaded
-    found = score_controls(planted(data, facts), data, OBJECTIVE)[FACTS]
+    found = scored(planted(data, facts), data)[FACTS]
     assert found["auroc"]["value"] == 1.0
     counts = found["confusion"]
     assert counts["tp"] + counts["fn"] == (data.labels[data.splits["test"]] == 1).sum()
@@ -45,30 +57,54 @@ def test_no_label_of_test_reaches_a_control(loaded: tuple[Dataset, FactTable]) -
     data, facts = loaded
     labels = data.labels.copy()
     labels[data.splits["test"]] = 1 - labels[data.splits["test"]]
-    other = score_controls(facts, replace(data, labels=labels), OBJECTIVE)[FACTS]
-    own = score_controls(facts, data, OBJECTIVE)[FACTS]
-    assert own["confusion"]["tp"] == other["confusion"]["fp"]  # the same decisions
-    assert own["confusion"]["fn"] == other["confusion"]["tn"]
+    others = scored(facts, replace(data, labels=labels))
+    for name, own in scored(facts, data).items():
+        assert own["confusion"]["tp"] == others[name]["confusion"]["fp"]  # the same decisions
+        assert own["confusion"]["fn"] == others[name]["confusion"]["tn"]
+
+
+@pytest.mark.parametrize(("weight", "recall"), [(0.9, 1.0), (0.1, 0.0)])
+def test_the_best_constant_calls_all_positive_or_none(
+    loaded: tuple[Dataset, FactTable], weight: float, recall: float
+) -> None:
+    objective = replace(OBJECTIVE, recall_weight=weight)
+    found = scored(None, loaded[0], objective)[CONSTANT]
+    assert (found["recall"]["value"], found["specificity"]["value"]) == (recall, 1 - recall)
 
 
 def test_several_classes_have_a_matrix(loaded: tuple[Dataset, FactTable]) -> None:
     data, facts = loaded
     classes = replace(data, positive=None)
-    found = score_controls(planted(data, facts), classes, Objective("balanced_accuracy"))[FACTS]
-    assert np.trace(found["confusion"]["matrix"]) == len(data.splits["test"])
+    found = scored(planted(data, facts), classes, Objective("balanced_accuracy"))
+    images = len(data.splits["test"])
+    assert np.trace(found[FACTS]["confusion"]["matrix"]) == images
+    assert np.array(found[CONSTANT]["confusion"]["matrix"]).sum() == images
 
 
-def test_without_facts_there_is_no_control(loaded: tuple[Dataset, FactTable]) -> None:
-    assert score_controls(None, loaded[0], OBJECTIVE) == {}
+def test_without_facts_and_weights_the_constant_alone_is_left(
+    loaded: tuple[Dataset, FactTable],
+) -> None:
+    assert list(scored(None, loaded[0])) == [CONSTANT]
+
+
+@pytest.mark.skipif("XFER_DATA" not in os.environ, reason="XFER_DATA is not set")
+def test_with_weights_at_hand_there_is_a_linear_probe(
+    loaded: tuple[Dataset, FactTable], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weights = Path(os.environ["XFER_DATA"]).parent / "weights"
+    if not weights.is_dir():
+        pytest.skip(f"there is no {weights}")
+    monkeypatch.setenv("TORCH_HOME", str(weights))
+    assert scored(None, loaded[0])[PROBE]["auroc"]["value"] > 0.7
 
 
 def test_the_report_shows_them_beside_the_winner(loaded: tuple[Dataset, FactTable]) -> None:
     data, facts = loaded
-    found = score_controls(planted(data, facts), data, OBJECTIVE)
-    page = controls({"test": score_controls(facts, data, OBJECTIVE)[FACTS], "controls": found})
+    found = scored(planted(data, facts), data)
+    page = controls({"test": scored(facts, data)[FACTS], "controls": found})
     assert isinstance(page, Html)
     text = re.sub(r"<[^>]+>", " ", str(page))
     assert "What it has to beat" in text
-    assert re.search(r"metric\s+the winner\s+file facts only", text)
-    assert re.search(r"recall\s+\S+ \(.*?\)\s+1\.00 \(", text)
+    assert re.search(r"metric\s+the winner\s+best constant\s+file facts only", text)
+    assert re.search(r"auroc\s+\S+\s+\.50\s+1\.00", text)
     assert controls({"test": {}, "controls": None}) is None

@@ -106,9 +106,14 @@ def data(tmp_path: Path) -> Dataset:
     "model", [ConvNet(kernels=(4,)), Pretrained("efficientnet_b0", weights="none")]
 )
 def test_the_winner_is_scored_and_shipped_with_the_pixels_it_was_trained_on(
-    tmp_path: Path, data: Dataset, model: ConvNet | Pretrained
+    tmp_path: Path,
+    data: Dataset,
+    model: ConvNet | Pretrained,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     from xfer.train import fit
+
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))  # no weights: a linear probe has other pixels
 
     recipe = Recipe(model=model, head=Head(), lr=1e-2, batch_size=8, epochs=1)
     own = interpolation_of(model)
