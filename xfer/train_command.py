@@ -95,10 +95,11 @@ def _run(asked: argparse.Namespace) -> None:
         store=Store(default_root()),
         seed=asked.seed,
         interpolations=(interpolation_of(recipe.model),),
+        given="resplit" if asked.resplit else "keep" if asked.keep_splits else "clean",
     )
     counts = ", ".join(f"{len(rows)} {part}" for part, rows in data.splits.items())
     print(f"{counts} images of {', '.join(data.classes)}", flush=True)
-    for line in (*loading.notes, *loading.made):
+    for line in (*loading.notes, *loading.made, *loading.marks):
         print(line)
     if loading.skipped:
         print(f"{len(loading.skipped)} files could not be used")
@@ -136,7 +137,8 @@ def _run(asked: argparse.Namespace) -> None:
         data,
         threshold=threshold,
         metrics={"val": metrics},
-        about={"seed": asked.seed, "epoch": best.result["epoch"]},
+        about={"seed": asked.seed, "epoch": best.result["epoch"]}
+        | ({"splits": " ".join(loading.marks)} if loading.marks else {}),
     )
     print(f"the model of epoch {best.result['epoch']} is in {folder}")
 
@@ -193,6 +195,13 @@ def _parser() -> argparse.ArgumentParser:
         "--patient",
         metavar="REGEX",
         help="what it matches in a path names images that stay on one side of every split",
+    )
+    parts = parser.add_mutually_exclusive_group()
+    parts.add_argument(
+        "--resplit", action="store_true", help="drop the parts that the images come in, split anew"
+    )
+    parts.add_argument(
+        "--keep-splits", action="store_true", help="leave given parts as they are, leaks included"
     )
     parser.add_argument(
         "--seed", type=int, default=0, metavar="N", help="of splits, weights, order and dropout (0)"

@@ -151,3 +151,28 @@ def test_an_interrupted_command_exits_with_130_and_no_traceback(given):
     _, said = process.communicate()
     assert process.returncode == 130, said
     assert said == "xfer.train: interrupted; the same command goes on from here\n"
+
+
+@pytest.mark.parametrize(
+    ("flag", "said"),
+    [
+        ([], "2 images of 1 patient were taken out of train"),
+        (["--keep-splits"], "Splits kept as given: 1 patient of the test part is also in train"),
+        (["--resplit"], "and all is split anew"),
+    ],
+)
+def test_given_parts_are_cleaned_kept_or_cut_anew(given, capsys, tmp_path, flag, said):
+    rng = np.random.default_rng(0)
+    for part, count in (("train", 12), ("val", 6), ("test", 6)):
+        for kind in ("ill", "well"):
+            folder = tmp_path / "parts" / part / kind
+            folder.mkdir(parents=True)
+            for i in range(count):
+                who = "p0" if kind == "ill" and i < 2 and part != "val" else f"{part}{kind}{i}"
+                pixels = rng.integers(0, 256, (8, 8), dtype=np.uint8)
+                Image.fromarray(pixels).save(folder / f"{who}_{part}{i}.png")
+    given |= {"--data": str(tmp_path / "parts"), "--positive": "ill", "--patient": "^([^_]+)_"}
+    recipe = tiny_recipe(model=ConvNet(kernels=(4,)), head=Head(), epochs=1, batch_size=4)
+    Path(given["--recipe"]).write_text(json.dumps(to_json(recipe)))
+    assert main([*flat(given), *flag]) == 0
+    assert said in capsys.readouterr().out
