@@ -6,14 +6,14 @@ objective's rule, and only then asked about test.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from search.rundir import RunDir
-from search.scores import measured
+from search.scores import Measured, measured
 from search.trials import TrialRow
 from xfer.recipe import Objective, from_json
 
@@ -44,12 +44,13 @@ class Control:
 
 
 def score_controls(
-    controls: Sequence[Control], data: Dataset, objective: Objective
-) -> dict[str, dict[str, Any]]:
-    """By name, metrics of each control on the test part, as `search.scores.measured` gives them."""
+    controls: Iterable[Control], data: Dataset, objective: Objective
+) -> dict[str, Measured]:
+    """By name, metrics of each control on the test part."""
     from xfer.evaluate.thresholds import choose_threshold
 
     val, test = (data.labels[data.splits[part]] for part in ("val", "test"))
+    patients = [data.patients[i] for i in data.splits["test"]]
     found = {}
     for control in controls:
         threshold = None
@@ -58,7 +59,9 @@ def score_controls(
         elif data.positive is not None:
             chosen = choose_threshold(objective.threshold, objective, control.val[:, 1], val)
             threshold = chosen.value
-        found[control.name] = measured(control.test, test, data.classes, threshold=threshold)
+        found[control.name] = measured(
+            control.test, test, patients, data.classes, threshold=threshold
+        )
     return found
 
 

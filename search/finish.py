@@ -16,8 +16,9 @@ from typing import Any
 
 from search.controls import answer_as_controls, first_known, score_controls
 from search.errors import TrialsError
+from search.result import finite
 from search.rundir import RunDir
-from search.scores import measured
+from search.scores import Measured, compare, measured
 from search.trials import TrialRow, trial_seed
 from xfer.data.dataset import Dataset
 from xfer.data.fact_table import FactTable
@@ -35,7 +36,8 @@ class Finished:
     test: Mapping[str, Any] | None
     """As `search.result.with_intervals` gives it; None: the test part stays closed."""
     controls: Mapping[str, Any] | None
-    """By name, the same of what the winner has to beat; None: likewise."""
+    """By name, the same of what the winner has to beat, and by how much it does (`difference`, as
+    `search.scores.compare` gives it); None: likewise."""
     opened: int
     """How often the test part has been opened in this run."""
     marks: tuple[str, ...]
@@ -163,10 +165,15 @@ def finish(
         note: dict[str, Any] = {"trial": best.number, "at": datetime.now(UTC).isoformat()}
         before = opened[:-1] if again else opened
         _write_opened(run, [*before, note])
-        test = score(net, data, "test", threshold=None if chosen is None else chosen.value)
+        scored = score(net, data, "test", threshold=None if chosen is None else chosen.value)
         trials = () if folded is not None else rows
         answers = answer_as_controls(data, objective, facts=facts, run=run, rows=trials)
-        controls = score_controls(list(answers), data, objective)
+        others = score_controls(answers, data, objective)
+        test = scored.metrics
+        controls = {
+            name: finite(other.metrics | {"difference": compare(scored, other, objective)})
+            for name, other in others.items()
+        }
         _write_opened(run, [*before, note | {"test": test, "controls": controls}])
     times = len(_opened(run))
     if times > 1:
@@ -219,8 +226,8 @@ def _at_threshold(probabilities: Any, labels: Any, chosen: Any) -> dict[str, flo
     return evaluate_binary(probabilities[:, 1], labels, threshold=chosen.value)
 
 
-def score(net: Any, data: Dataset, part: str, *, threshold: float | None) -> dict[str, Any]:
-    """Metrics of a model on one part of the data, as `search.result.with_intervals` gives them."""
+def score(net: Any, data: Dataset, part: str, *, threshold: float | None) -> Measured:
+    """Metrics of a model on one part of the data."""
     import torch
 
     from xfer.steps import predict_logits
@@ -229,7 +236,8 @@ def score(net: Any, data: Dataset, part: str, *, threshold: float | None) -> dic
     device = next(net.parameters()).device
     logits = predict_logits(net, data.pixels, rows, device=device)
     probabilities = torch.softmax(logits, dim=1).numpy()
-    return measured(probabilities, data.labels[rows], data.classes, threshold=threshold)
+    patients = [data.patients[i] for i in rows]
+    return measured(probabilities, data.labels[rows], patients, data.classes, threshold=threshold)
 
 
 def keep_best_checkpoints(run: RunDir, rows: Sequence[TrialRow], *, keep: int) -> None:

@@ -12,7 +12,6 @@ from typing import Any, get_args
 
 from search.answer import answer
 from search.trials import State, TrialRow
-from xfer.evaluate.intervals import wilson
 from xfer.recipe import Objective, to_json
 
 _SECONDS = ("total", "decode", "prefix", "training", "overhead")
@@ -96,48 +95,24 @@ def build_result(
     return finite(result)
 
 
-def with_intervals(metrics: Mapping[str, float], confusion: Mapping[str, Any]) -> dict[str, Any]:
+def with_intervals(
+    metrics: Mapping[str, float],
+    ends: Mapping[str, tuple[float, float]],
+    confusion: Mapping[str, Any],
+) -> dict[str, Any]:
     """Metrics of the test part with their 95 % intervals, and the counts they come from.
-
-    Shares of counted images have Wilson's interval; for the others there is no method here yet,
-    and `low` and `high` are None.
 
     Args:
         metrics: of `xfer.evaluate`; per class as `recall/NAME`.
+        ends: low and high of each, as `xfer.evaluate.bootstrap.intervals` gives them.
         confusion: `tp`, `fp`, `fn`, `tn`; or `classes` (names) and `matrix` (classes, classes),
             whose rows are true classes.
     """
-    counted = _counted(confusion)
     found: dict[str, Any] = {}
     for name, value in metrics.items():
-        low, high = wilson(*counted[name]) if name in counted else (None, None)
+        low, high = ends[name]
         found[name] = {"value": value, "low": low, "high": high}
     return finite(found | {"confusion": dict(confusion)})
-
-
-def _counted(confusion: Mapping[str, Any]) -> dict[str, tuple[int, int]]:
-    """Successes and trials of every metric that is a share of images."""
-    if "tp" in confusion:
-        tp, fp, fn, tn = (int(confusion[key]) for key in ("tp", "fp", "fn", "tn"))
-        return _shares(tp, fp, fn, tn)
-    matrix: list[list[int]] = [[int(cell) for cell in row] for row in confusion["matrix"]]
-    total = sum(map(sum, matrix))
-    counted = {"accuracy": (sum(row[i] for i, row in enumerate(matrix)), total)}
-    for i, name in enumerate(confusion["classes"]):
-        tp, fn = matrix[i][i], sum(matrix[i]) - matrix[i][i]
-        fp = sum(row[i] for row in matrix) - tp
-        shares = _shares(tp, fp, fn, total - tp - fp - fn)
-        counted |= {f"{metric}/{name}": pair for metric, pair in shares.items()}
-    return counted
-
-
-def _shares(tp: int, fp: int, fn: int, tn: int) -> dict[str, tuple[int, int]]:
-    return {
-        "recall": (tp, tp + fn),
-        "precision": (tp, tp + fp),
-        "specificity": (tn, tn + fp),
-        "accuracy": (tp + tn, tp + fp + fn + tn),
-    }
 
 
 def _best(row: TrialRow) -> dict[str, Any]:

@@ -1,34 +1,126 @@
-"""How good are answers, in numbers with intervals?"""
+"""How good are answers, in numbers with intervals, and are some better than others?"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
+from search.amounts import bound, share
 from search.result import with_intervals
+from xfer.recipe import Objective
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from xfer.evaluate.bootstrap import Resampled
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Measured:
+    """Metrics of answers to some images."""
+
+    metrics: dict[str, Any]
+    """As `search.result.with_intervals` gives them."""
+    resampled: Resampled
+    """The same with other patients."""
 
 
 def measured(
-    probabilities: Any, labels: Any, classes: Sequence[str], *, threshold: float | None
-) -> dict[str, Any]:
-    """Metrics of answers to some images, as `search.result.with_intervals` gives them.
+    probabilities: np.ndarray,
+    labels: np.ndarray,
+    patients: Sequence[str],
+    classes: Sequence[str],
+    *,
+    threshold: float | None,
+) -> Measured:
+    """Metrics with 95 % intervals, patients resampled.
 
     Args:
         probabilities: float (images, classes).
         labels: int64 (images,), positions in `classes`.
+        patients: of the images.
         classes: names; the positive one is the second.
         threshold: from which on an image counts as positive; None: the most probable class counts.
     """
     import numpy as np
 
+    from xfer.evaluate.bootstrap import intervals
     from xfer.evaluate.confusion import confusion_binary, confusion_matrix
-    from xfer.evaluate.metrics import evaluate_binary, evaluate_classes
+    from xfer.evaluate.resampled import resample_binary, resample_classes
 
     if threshold is not None:
         scores = probabilities[:, 1]
         counts = confusion_binary(scores, labels, threshold=threshold)
-        confusion = {key: int(getattr(counts, key)) for key in ("tp", "fp", "fn", "tn")}
-        return with_intervals(evaluate_binary(scores, labels, threshold=threshold), confusion)
-    matrix = confusion_matrix(labels, np.argmax(probabilities, axis=1), classes=len(classes))
-    confusion = {"classes": list(classes), "matrix": matrix.tolist()}
-    return with_intervals(evaluate_classes(probabilities, labels, classes), confusion)
+        confusion: dict[str, Any] = {k: int(getattr(counts, k)) for k in ("tp", "fp", "fn", "tn")}
+        drawn = resample_binary(scores, labels, patients, threshold=threshold)
+    else:
+        decided = np.argmax(probabilities, axis=1)
+        matrix = confusion_matrix(labels, decided, classes=len(classes))
+        confusion = {"classes": list(classes), "matrix": matrix.tolist()}
+        drawn = resample_classes(probabilities, labels, classes, patients)
+    metrics = with_intervals(drawn.values, intervals(drawn), confusion)
+    return Measured(metrics=metrics, resampled=drawn)
+
+
+def compare(winner: Measured, other: Measured, objective: Objective) -> dict[str, Any]:
+    """How much better the winner is, patients resampled in pairs.
+
+    By the objective where that is a metric of decisions as shipped, else by balanced accuracy.
+
+    Returns:
+        `metric`, its `value`, `low` and `high` as differences, `better`, the share of draws in
+        which the winner is; and `beaten`: no doubt at 95 %.
+    """
+    from dataclasses import replace
+
+    from xfer.evaluate.bootstrap import paired_differences
+
+    def judged(measured: Measured) -> Resampled:
+        drawn = measured.resampled
+        if objective.name != "recall_weighted" or "specificity" not in drawn.values:
+            return drawn
+        weight = objective.recall_weight
+
+        def weighed(values: Any) -> Any:
+            return weight * values["recall"] + (1 - weight) * values["specificity"]
+
+        return replace(
+            drawn,
+            values={**drawn.values, objective.name: weighed(drawn.values)},
+            draws={**drawn.draws, objective.name: weighed(drawn.draws)},
+        )
+
+    differences = paired_differences(judged(winner), judged(other))
+    name = objective.name if objective.name in differences else "balanced_accuracy"
+    found = differences[name]
+    return {
+        "metric": name,
+        "value": found.value,
+        "low": found.low,
+        "high": found.high,
+        "better": found.better,
+        "beaten": found.low > 0,
+    }
+
+
+def compared_said(name: str, difference: dict[str, Any]) -> str:
+    """A sentence for people.
+
+    >>> compared_said("linear probe", {"metric": "auroc", "value": 0.03, "low": -0.01,
+    ...     "high": 0.07, "better": 0.93, "beaten": False})
+    'linear probe: not shown to be beaten (auroc +.03, -.01 to +.07).'
+    """
+    value, low, high = (
+        f"{'-' if end < 0 else '+'}{text(abs(end))}"
+        for end, text in (
+            (difference["value"], share), (difference["low"], bound), (difference["high"], bound)
+        )
+    )  # fmt: skip
+    metric = difference["metric"].replace("_", " ")
+    verdict = "not shown to be beaten"
+    if difference["beaten"]:
+        verdict = "beaten"
+    elif difference["high"] < 0:
+        verdict = "better than the winner"
+    return f"{name}: {verdict} ({metric} {value}, {low} to {high})."

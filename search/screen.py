@@ -11,6 +11,7 @@ from search.amounts import bound, setting, share
 from search.check.inspection import Inspection
 from search.plan import Plan
 from search.rundir import RunDir
+from search.scores import compared_said
 
 if TYPE_CHECKING:
     from xfer.data.dataset import Loading
@@ -78,6 +79,8 @@ def tell_end(run: RunDir, result: Mapping[str, Any], say: Say) -> None:
             low, high = metric["low"], metric["high"]
             interval = f"  ({bound(low)} to {bound(high)})" if low is not None else ""
             say(f"  test {name:<18} {share(metric['value']):>6}{interval}")
+    for name, control in (result["controls"] or {}).items():
+        say(f"  {compared_said(name, control['difference'])}")
     threshold = result["threshold"]
     for mark in result["marks"]:
         if threshold is None or mark != threshold["said"]:

@@ -6,7 +6,10 @@ from collections.abc import Mapping, Sequence
 from math import isnan
 from typing import Any
 
+from xfer.evaluate.calibration import Calibration
 from xfer.evaluate.metrics import METRICS
+from xfer.evaluate.predictive import PREVALENCES
+from xfer.evaluate.reliability import RELIABILITY
 from xfer.recipe import ConvNet, Fit, Recipe
 
 DEMO = "DEMO, SYNTHETIC IMAGES"
@@ -16,6 +19,7 @@ Metrics = Mapping[str, Mapping[str, Any]]
 Counts = Mapping[str, Mapping[str, int]]
 """Images by part, then by class."""
 
+_PREDICTIVE = {"precision": "precision", "npv": "negative predictive value"}
 _FITTED: Mapping[Fit, str] = {
     "squash": "squashed to",
     "pad": "padded with black to",
@@ -33,6 +37,7 @@ def model_card(
     positive: str | None,
     counts: Counts,
     said: str,
+    calibration: Calibration | None,
     metrics: Metrics,
     about: Mapping[str, Any],
     demo: bool,
@@ -48,7 +53,9 @@ def model_card(
         positive: the class that must not be missed; None where there is none.
         counts: images of each part and class.
         said: how the decision is made and what it promises, in words.
-        metrics: what was measured.
+        calibration: how logits become probabilities; None: by softmax.
+        metrics: what was measured; the names of `METRICS`, `RELIABILITY` and `predictive_values`
+            are shown.
         about: further lines, by name: run, trial, seed, versions.
         demo: the images were drawn, not taken.
     """
@@ -101,6 +108,11 @@ def model_card(
         "",
         *_numbers(metrics),
         "",
+        *_predictive(positive, metrics),
+        "## Probabilities",
+        "",
+        *_probabilities(calibration, positive, metrics),
+        "",
         "## Limits",
         "",
         *_limits(classes, positive, counts, metrics),
@@ -115,14 +127,73 @@ def _numbers(metrics: Metrics) -> list[str]:
     parts = [part for part in metrics if any(name in metrics[part] for name in METRICS)]
     if not parts:
         return ["None were measured."]
-    rows = [
-        [name, *(_number(metrics[part].get(name)) for part in parts)]
-        for name in METRICS
-        if any(name in metrics[part] for part in parts)
-    ]
-    lines = _table(["metric", *parts], rows)
+    lines = _measures(METRICS, parts, metrics)
     if "val" in parts:
         lines += ["", "Numbers on `val` are optimistic: the model was chosen by them."]
+    return lines
+
+
+def _measures(names: Sequence[str], parts: Sequence[str], metrics: Metrics) -> list[str]:
+    rows = [
+        [name, *(_number(metrics[part].get(name)) for part in parts)]
+        for name in names
+        if any(name in metrics[part] for part in parts)
+    ]
+    return _table(["metric", *parts], rows) if rows else []
+
+
+def _predictive(positive: str | None, metrics: Metrics) -> list[str]:
+    """What a decision means where the positive class is rarer; empty where nobody worked it out."""
+    part = "test" if "test" in metrics else "val"
+    measured = metrics.get(part, {})
+    rows = [
+        [f"{share:.0%}", *(_number(measured.get(f"{name}_at_{share:g}")) for name in _PREDICTIVE)]
+        for share in PREVALENCES
+        if all(f"{name}_at_{share:g}" in measured for name in _PREDICTIVE)
+    ]
+    if not rows:
+        return []
+    return [
+        "## Where it is rarer",
+        "",
+        f"Worked out from recall and specificity on `{part}`, for other shares of {positive} than "
+        "its own. Precision: share of positive answers that are right. Negative predictive value: "
+        "share of negative answers that are.",
+        "",
+        *_table([f"{positive} in use", *_PREDICTIVE.values()], rows),
+        "",
+    ]
+
+
+def _probabilities(
+    calibration: Calibration | None, positive: str | None, metrics: Metrics
+) -> list[str]:
+    if calibration is None:
+        return ["They were not calibrated: they rank images, and are nobody's chance of anything."]
+    lines = [calibration.said]
+    if positive:
+        lines += [
+            "",
+            f"Where {positive} is rarer or more frequent, say how frequent (P, in (0, 1)); the "
+            "decisions stay the same:",
+            "",
+            "    python -m xfer.predict THIS_FOLDER IMAGE... --prevalence P",
+        ]
+    parts = [part for part in metrics if any(name in metrics[part] for name in RELIABILITY)]
+    if not parts:
+        return lines
+    lines += ["", *_measures(RELIABILITY, parts, metrics)]
+    for part in parts:
+        ece = metrics[part].get("ece")
+        if isinstance(ece, Mapping) and ece.get("expected") is not None:
+            lines += [
+                "",
+                f"A perfect model would show an `ece` of {ece['expected']:.3f} "
+                f"({ece['expected_low']:.3f} to {ece['expected_high']:.3f}) on as many images as "
+                f"`{part}` has, in {ece['bins']} bins.",
+            ]
+    if "val" in parts:
+        lines += ["", "On `val` they are optimistic: the calibration was fitted there."]
     return lines
 
 
@@ -135,7 +206,11 @@ def _number(value: Any) -> str:
     if isinstance(value, Mapping):
         low, high = value.get("low"), value.get("high")
         shown = _number(value.get("value"))
-        return shown if low is None or high is None else f"{shown} ({low:.2f} to {high:.2f})"
+        return (
+            shown
+            if low is None or high is None or isnan(low)
+            else f"{shown} ({low:.2f} to {high:.2f})"
+        )
     return "–" if value is None or isnan(value) else f"{value:.3f}"
 
 
@@ -156,7 +231,6 @@ def _limits(
         "* Other cameras, sites or patients than those of the data can make it much worse; "
         "measure it there before use.",
         f"* It always answers {_or(classes)}, whatever the image shows.",
-        "* Probabilities were not calibrated.",
     ]
     return lines
 

@@ -1,7 +1,7 @@
 """What is shipped? A folder that holds one whole model and everything needed to use it.
 
     best/  model.safetensors  recipe.json  preprocessing.json
-           threshold.json  metrics.json  model_card.md
+           calibration.json  threshold.json  metrics.json  model_card.md
 
 The frozen prefix is included: using the folder needs neither pretrained weights nor a network.
 `xfer.exported` loads it again.
@@ -27,8 +27,17 @@ from torch import Tensor
 from xfer.card import Metrics, model_card
 from xfer.data.decode import DECODER
 from xfer.errors import DataError, StoreError
+from xfer.evaluate.calibration import Calibration
 from xfer.evaluate.thresholds import Chosen
-from xfer.exported import ANTIALIASED, FORMAT, MODEL, Exported, beside, load_exported
+from xfer.exported import (
+    ANTIALIASED,
+    CALIBRATION,
+    FORMAT,
+    MODEL,
+    Exported,
+    beside,
+    load_exported,
+)
 from xfer.models.net import Net
 from xfer.recipe import Images, Recipe, to_json
 from xfer.tensorfile import digest
@@ -78,6 +87,7 @@ def export(
     *,
     threshold: Chosen | None,
     metrics: Metrics,
+    calibration: Calibration | None = None,
     about: Mapping[str, Any] | None = None,
     demo: bool = False,
 ) -> Path:
@@ -91,9 +101,11 @@ def export(
         net: trained; neither its mode nor its device is changed.
         recipe: what it was assembled by.
         data: what it was trained on.
-        threshold: for two classes; None where the most probable class is the answer.
+        threshold: for two classes, of calibrated probabilities where there is a calibration; None
+            where the most probable class is the answer.
         metrics: by part (`val`, `test`), then by name: a number, or a dict with `value`, `low` and
             `high`. What else a part holds is kept in `metrics.json`.
+        calibration: makes probabilities of logits; None: softmax does.
         about: further lines for the card, by name: run, trial, seed, versions.
         demo: the images were synthetic; always true of phantoms.
 
@@ -101,13 +113,19 @@ def export(
         The folder, absolute.
 
     Raises:
-        DataError: a threshold for more than two classes, or for the first one.
+        DataError: a threshold for more than two classes, or for the first one; a calibration for
+            another number of classes.
         StoreError: the folder cannot be written; the one that was there is intact.
     """
     if threshold is not None and (len(data.classes) != 2 or data.positive == 0):
         raise DataError(
             f"a threshold is for two classes, the second one the positive, got {data.classes} "
             f"with positive {data.positive}."
+        )
+    if calibration is not None and calibration.classes != len(data.classes):
+        raise DataError(
+            f"the calibration is for {calibration.classes} classes, the model has "
+            f"{len(data.classes)}: {data.classes}."
         )
     folder = folder.absolute()
     demo = demo or data.images.path == "builtin:phantoms"
@@ -135,6 +153,7 @@ def export(
             ),
             "said": said,
         },
+        CALIBRATION: {"calibration": calibration.to_json() if calibration else None},
         "metrics.json": metrics,
     }
     card = model_card(
@@ -146,6 +165,7 @@ def export(
         positive=positive,
         counts=_counts(data),
         said=said,
+        calibration=calibration,
         metrics=metrics,
         about=about or {},
         demo=demo,

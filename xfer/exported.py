@@ -16,15 +16,17 @@ from torch import Tensor
 
 from xfer.data.decode import DECODER
 from xfer.data.square import FILTERS
-from xfer.errors import ModelFileError, RecipeError
+from xfer.errors import DataError, ModelFileError, RecipeError
+from xfer.evaluate.calibration import Calibration
 from xfer.models.assembly import assemble
 from xfer.models.net import Net
 from xfer.recipe import Images, Recipe, from_json
 from xfer.tensorfile import digest
 
-FORMAT = 1
-"""Of the folder; goes up when an older program could not read it."""
+FORMAT = 2
+"""Of the folder; goes up when an older program could not read it. 1 had no calibration."""
 MODEL = "model.safetensors"
+CALIBRATION = "calibration.json"
 ANTIALIASED = ", antialiased"
 """After an interpolation's name in preprocessing.json, for those who write another program."""
 DOCUMENTS = ("recipe.json", "preprocessing.json", "threshold.json", "metrics.json")
@@ -46,6 +48,8 @@ class Exported:
     """Names, in the order of outputs."""
     positive: str | None
     """The class that must not be missed."""
+    calibration: Calibration | None
+    """Makes probabilities of the net's logits; None: softmax does, and they are no one's share."""
     threshold: float | None
     """Class 1 is the answer from this probability on; None: the most probable class is."""
     said: str
@@ -112,6 +116,9 @@ def load_exported(folder: Path) -> Exported:
         raise ModelFileError(_unusable(folder / "threshold.json", error)) from error
 
     state, header = _read_state(folder / MODEL)
+    calibration = None
+    if header["format"] >= 2:
+        calibration = _read_calibration(folder / CALIBRATION, classes=len(classes))
     try:
         net = assemble(
             recipe,
@@ -138,6 +145,7 @@ def load_exported(folder: Path) -> Exported:
         interpolation=interpolation,
         classes=classes,
         positive=positive,
+        calibration=calibration,
         threshold=value,
         said=said,
         supported=supported,
@@ -165,6 +173,25 @@ def _read_documents(folder: Path) -> dict[str, Any]:
     return documents
 
 
+def _read_calibration(path: Path, *, classes: int) -> Calibration | None:
+    """Without it the threshold would be compared with other numbers than those it was chosen on."""
+    if not path.is_file():
+        raise ModelFileError(f"{path.parent} lacks {path.name}; export the model again.")
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))["calibration"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ModelFileError(f"{path} is damaged ({error}); export the model again.") from error
+    if document is None:
+        return None
+    try:
+        calibration = Calibration.from_json(document)
+        if calibration.classes != classes:
+            raise DataError(f"it is for {calibration.classes} classes, the model has {classes}.")
+    except (DataError, TypeError) as error:
+        raise ModelFileError(_unusable(path, error)) from error
+    return calibration
+
+
 def _read_state(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     try:
         with safe_open(path, framework="pt") as file:
@@ -175,8 +202,8 @@ def _read_state(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         raise ModelFileError(
             f"{path} is damaged ({type(error).__name__}: {error}); export the model again."
         ) from error
-    if version != FORMAT:
-        raise ModelFileError(f"{path} has format {version!r}, this version reads {FORMAT}.")
+    if version not in range(1, FORMAT + 1):
+        raise ModelFileError(f"{path} has format {version!r}, this version reads 1 to {FORMAT}.")
     if digest(state) != expected:
         raise ModelFileError(f"{path} is damaged (its digest does not match); export it again.")
     return state, header
@@ -199,7 +226,7 @@ def _fill(net: Net, state: Mapping[str, Tensor], folder: Path) -> None:
 
 def _unusable(path: Path, error: Exception) -> str:
     said = f"{error} is missing" if isinstance(error, KeyError) else str(error)
-    return f"{path} cannot be used: {said}."
+    return f"{path} cannot be used: {said.removesuffix('.')}."
 
 
 def beside(folder: Path, what: str) -> Path:

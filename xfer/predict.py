@@ -1,163 +1,37 @@
-"""What does a shipped model say about these images?
+"""The command that uses a shipped model: its answers for images.
 
     python -m xfer.predict RUN/best IMAGE... [--format table|csv|json] [--threshold T]
+                           [--prevalence P]
 
 Prints, per image, its name, a probability, the decision and the threshold, in the order given;
 folders are looked through, in order of names. With two classes the probability is that of the
-second one, whatever the decision; with more it is the decision's. What cannot be read is listed on
-stderr and the rest is answered. Exit codes: 0 done; 2 nothing could be answered, or a wrong flag;
-130 interrupted.
+second one, whatever the decision; with more it is the decision's. With --prevalence, probabilities
+and the model's own threshold are those where a share P of images is of the second class: the
+decisions stay the same. A threshold that is given is compared with the probabilities shown.
+
+What cannot be read is listed on stderr and the rest is answered. Exit codes: 0 done; 2 nothing
+could be answered, or a wrong flag; 130 interrupted.
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
-import json
 import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
-from typing import Any, TextIO
 
-import numpy as np
-import numpy.typing as npt
-import torch
-
+from xfer.answers import WRITERS, Answer, Unread, shown
 from xfer.card import DEMO
-from xfer.data.decode import SUFFIXES, DecodeError, decode_image, looks_like_image, read_image_file
 from xfer.errors import XferError
+from xfer.evaluate.calibration import moved
 from xfer.exported import MODEL, Exported, load_exported
-from xfer.numerics import pick_device
-from xfer.steps import predict_logits
+from xfer.inference import at_prevalence, find_images, predict
 
-_LATER = ("--prevalence", "--explain")
+__all__ = ["Answer", "Unread", "find_images", "main", "predict"]
+
+_LATER = ("--explain",)
 """Flags that DESIGN knows and no code stands behind yet: refused by name."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Answer:
-    """What the model says about one image."""
-
-    name: str
-    """Path, as it was given or found."""
-    probability: float
-    """Of the second class where there are two, of the decision where there are more; in [0, 1]."""
-    decision: str
-    """A class's name."""
-    threshold: float | None
-    """The second class is the answer from this probability on; None: the most probable class."""
-    probabilities: dict[str, float]
-    """Of every class."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Unread:
-    """An image without an answer."""
-
-    name: str
-    """Path, as it was given or found."""
-    reason: str
-    """Why it could not be read."""
-
-
-def predict(
-    exported: Exported,
-    paths: Iterable[Path],
-    *,
-    threshold: float | None = None,
-    batch_size: int = 32,
-    device: torch.device | None = None,
-) -> Iterator[Answer | Unread]:
-    """Answers for image files, in their order; `batch_size` of them are in memory at a time.
-
-    Args:
-        exported: the model; it is moved to the device.
-        paths: of files.
-        threshold: in place of the model's own; of no effect with more than two classes.
-        batch_size: images per forward pass.
-        device: None takes `xfer.numerics.pick_device()`.
-    """
-    device = device or pick_device()
-    exported.net.to(device)
-    threshold = exported.threshold if threshold is None else threshold
-    remaining = iter(paths)
-    while batch := list(islice(remaining, batch_size)):
-        read = [_read(path, exported) for path in batch]
-        images = [pixels for pixels in read if not isinstance(pixels, Unread)]
-        answered = iter(probabilities(exported, np.stack(images), device) if images else ())
-        for path, pixels in zip(batch, read, strict=True):
-            if isinstance(pixels, Unread):
-                yield pixels
-            else:
-                yield _decide(str(path), next(answered), exported.classes, threshold)
-
-
-def probabilities(
-    exported: Exported, pixels: npt.NDArray[np.uint8], device: torch.device
-) -> npt.NDArray[np.float64]:
-    """Probabilities (images, classes) of pixels (images, size, size, channels), as in training."""
-    logits = predict_logits(exported.net, pixels, np.arange(len(pixels)), device=device)
-    return torch.softmax(logits, dim=1).numpy()
-
-
-def find_images(given: Iterable[Path]) -> list[Path]:
-    """Files as they were given, folders looked through for images, in order of names.
-
-    In folders, hidden files are passed over, and so is what neither is named nor begins as an
-    image. A file that was given by itself is always taken.
-    """
-    found: list[Path] = []
-    for path in given:
-        if not path.is_dir():
-            found.append(path)
-            continue
-        for folder, folders, names in os.walk(path):
-            folders[:] = sorted(name for name in folders if not name.startswith("."))
-            files = [Path(folder) / name for name in sorted(names) if not name.startswith(".")]
-            found += [f for f in files if f.suffix.lower() in SUFFIXES or looks_like_image(f)]
-    return found
-
-
-def _read(path: Path, exported: Exported) -> npt.NDArray[np.uint8] | Unread:
-    images = exported.images
-    try:
-        raw = read_image_file(path)
-        return decode_image(
-            raw,
-            size=images.size,
-            fit=images.fit,
-            channels=images.channels,
-            interpolation=exported.interpolation,
-        )
-    except DecodeError as error:
-        return Unread(name=str(path), reason=error.reason)
-
-
-def _decide(
-    name: str,
-    by_class: npt.NDArray[np.float64],
-    classes: tuple[str, ...],
-    threshold: float | None,
-) -> Answer:
-    if threshold is not None:
-        shown, decided = 1, int(by_class[1] >= threshold)
-    else:
-        decided = int(by_class.argmax())
-        shown = 1 if len(classes) == 2 else decided
-    return Answer(
-        name=name,
-        probability=float(by_class[shown]),
-        decision=classes[decided],
-        threshold=threshold,
-        probabilities=dict(zip(classes, by_class.tolist(), strict=True)),
-    )
-
-
-# --------------------------------------------------------------------------------------------------
-# The command
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -196,6 +70,8 @@ def _run(asked: argparse.Namespace) -> int:
         print(f"{DEMO}: this model has seen no real image.", file=sys.stderr)
     if not exported.supported and asked.threshold is None:
         print(f"Note: {exported.said}", file=sys.stderr)
+    if asked.prevalence is not None:
+        _tell_prevalence(exported, asked.prevalence, given=asked.threshold)
     unread: list[Unread] = []
 
     def answers(results: Iterable[Answer | Unread]) -> Iterator[Answer]:
@@ -207,8 +83,14 @@ def _run(asked: argparse.Namespace) -> int:
                 print(f"not read: {result.name}: {result.reason}", file=sys.stderr)
 
     paths = find_images(asked.images)
-    results = predict(exported, paths, threshold=asked.threshold, batch_size=asked.batch_size)
-    _WRITERS[asked.format](answers(results), paths, sys.stdout)
+    results = predict(
+        exported,
+        paths,
+        threshold=asked.threshold,
+        prevalence=asked.prevalence,
+        batch_size=asked.batch_size,
+    )
+    WRITERS[asked.format](answers(results), paths, sys.stdout)
     sys.stdout.flush()
     given = ", ".join(str(path) for path in asked.images)
     if len(unread) == len(paths):
@@ -219,32 +101,26 @@ def _run(asked: argparse.Namespace) -> int:
     return 0
 
 
-def _write_table(answers: Iterable[Answer], paths: Sequence[Path], out: TextIO) -> None:
-    wide = max((len(str(path)) for path in paths), default=0)
-    wide = max(wide, len("image"))
-    for number, answer in enumerate(answers):
-        if number == 0:
-            print(f"{'image':{wide}}  probability  threshold  decision", file=out)
-        threshold = "-" if answer.threshold is None else f"{answer.threshold:.4f}"
-        print(
-            f"{answer.name:{wide}}  {answer.probability:11.4f}  {threshold:>9}  {answer.decision}",
-            file=out,
-        )
+def _tell_prevalence(exported: Exported, prevalence: float, *, given: float | None) -> None:
+    """What becomes of probabilities and decisions, on stderr.
 
-
-def _write_csv(answers: Iterable[Answer], _: Sequence[Path], out: TextIO) -> None:
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(["name", "probability", "decision", "threshold"])
-    for answer in answers:
-        writer.writerow([answer.name, answer.probability, answer.decision, answer.threshold])
-
-
-def _write_json(answers: Iterable[Answer], _: Sequence[Path], out: TextIO) -> None:
-    rows: list[dict[str, Any]] = [vars(answer) for answer in answers]
-    print(json.dumps(rows, indent=2, ensure_ascii=False), file=out)
-
-
-_WRITERS = {"table": _write_table, "csv": _write_csv, "json": _write_json}
+    Raises:
+        DataError: as `at_prevalence` says.
+    """
+    there = at_prevalence(exported, prevalence)
+    before = exported.calibration
+    fitted = "" if before is None else f" (calibrated where {before.prevalence:.3g} are)"
+    positive = exported.classes[1]
+    said = f"Probabilities are those where {prevalence:g} of images are {positive}{fitted}. "
+    if given is not None:
+        said += f"Decisions are made by --threshold {given:g}."
+    elif exported.threshold is None:
+        said += "Decisions stay the same."
+    else:
+        now = shown(moved(exported.threshold, before, there))
+        own = shown(exported.threshold)
+        said += f"Decisions stay the same: the threshold moves from {own} to {now}."
+    print(said, file=sys.stderr)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -255,7 +131,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("model", type=Path, metavar="RUN/best", help="a run's folder, or its best/")
     parser.add_argument("images", type=Path, nargs="+", metavar="IMAGE", help="files or folders")
-    parser.add_argument("--format", choices=tuple(_WRITERS), default="table")
+    parser.add_argument("--format", choices=tuple(WRITERS), default="table")
     parser.add_argument(
         "--threshold",
         type=_probability,
@@ -269,7 +145,12 @@ def _parser() -> argparse.ArgumentParser:
         metavar="N",
         help="images per forward pass (32)",
     )
-    parser.add_argument("--prevalence", metavar="P", help="not built yet")
+    parser.add_argument(
+        "--prevalence",
+        type=_share,
+        metavar="P",
+        help="share of the second class where the images come from (as calibrated)",
+    )
     parser.add_argument("--explain", action="store_const", const=True, help="not built yet")
     return parser
 
@@ -278,6 +159,13 @@ def _probability(text: str) -> float:
     value = _number(float, text)
     if value is None or not 0.0 <= value <= 1.0:
         raise argparse.ArgumentTypeError(f"must be a number in [0, 1], got {text!r}")
+    return value
+
+
+def _share(text: str) -> float:
+    value = _number(float, text)
+    if value is None or not 0.0 < value < 1.0:
+        raise argparse.ArgumentTypeError(f"must be a number inside (0, 1), got {text!r}")
     return value
 
 

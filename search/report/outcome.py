@@ -9,6 +9,7 @@ from typing import Any
 from search.amounts import bound, setting, share
 from search.report.html import Html, element, joined, number, table
 from search.report.reading import Reading, ranked
+from search.scores import compared_said
 
 
 def head(reading: Reading) -> Html:
@@ -171,6 +172,10 @@ def controls(result: Mapping[str, Any]) -> Html | None:
             element("h3", "What it has to beat"),
             element("p", said, class_="soft"),
             table(("metric", *columns), rows),
+            *(
+                element("p", compared_said(name, control["difference"]))
+                for name, control in found.items()
+            ),
         ]
     )
 

@@ -12,6 +12,7 @@ import pytest
 from search.controls import CONSTANT, FACTS, PROBE, answer_as_controls, score_controls
 from search.report.html import Html
 from search.report.outcome import controls
+from search.scores import compare
 from xfer.data.audit import audit
 from xfer.data.dataset import Dataset, load_dataset
 from xfer.data.fact_table import FactTable
@@ -41,7 +42,8 @@ def no_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def scored(facts: FactTable | None, data: Dataset, objective: Objective = OBJECTIVE) -> Any:
-    return score_controls(list(answer_as_controls(data, objective, facts=facts)), data, objective)
+    found = score_controls(answer_as_controls(data, objective, facts=facts), data, objective)
+    return {name: measured.metrics for name, measured in found.items()}
 
 
 def test_what_files_give_away_is_found_on_test(loaded: tuple[Dataset, FactTable]) -> None:
@@ -101,10 +103,32 @@ def test_with_weights_at_hand_there_is_a_linear_probe(
 def test_the_report_shows_them_beside_the_winner(loaded: tuple[Dataset, FactTable]) -> None:
     data, facts = loaded
     found = scored(planted(data, facts), data)
+    difference = {"metric": "auroc", "value": -0.5, "low": -0.6, "high": -0.4, "beaten": False}
+    found = {name: metrics | {"difference": difference} for name, metrics in found.items()}
     page = controls({"test": scored(facts, data)[FACTS], "controls": found})
     assert isinstance(page, Html)
     text = re.sub(r"<[^>]+>", " ", str(page))
     assert "What it has to beat" in text
     assert re.search(r"metric\s+the winner\s+best constant\s+file facts only", text)
-    assert re.search(r"auroc\s+\S+\s+\.50\s+1\.00", text)
+    assert re.search(r"auroc\s+\S+ \(.*?\)\s+\.50 \(.*?\)\s+1\.00 \(", text)
+    assert "file facts only: better than the winner (auroc -.50, -.60 to -.40)." in text
     assert controls({"test": {}, "controls": None}) is None
+
+
+def test_the_winner_is_compared_by_the_objective_in_pairs(
+    loaded: tuple[Dataset, FactTable],
+) -> None:
+    data, facts = loaded
+    answers = answer_as_controls(data, OBJECTIVE, facts=planted(data, facts))
+    found = score_controls(answers, data, OBJECTIVE)
+    better = compare(found[FACTS], found[CONSTANT], OBJECTIVE)
+    weighted = 0.75 * 1 + 0.25 * 1 - 0.75
+    assert (better["metric"], better["beaten"]) == ("recall_weighted", True)
+    assert better["value"] == pytest.approx(weighted)
+    assert 0 < better["low"] <= better["value"] <= better["high"]
+    worse = compare(found[CONSTANT], found[FACTS], OBJECTIVE)
+    assert worse["value"] == pytest.approx(-weighted)
+    same = compare(found[FACTS], found[FACTS], OBJECTIVE)
+    assert (same["value"], same["beaten"], same["better"]) == (0.0, False, 0.5)
+    by_ranking = compare(found[FACTS], found[CONSTANT], Objective("auroc"))
+    assert (by_ranking["metric"], by_ranking["value"]) == ("auroc", 0.5)

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from counted import with_wilson
 from optuna.distributions import CategoricalDistribution, FloatDistribution
 from scipy.stats import spearmanr
 
@@ -21,7 +22,7 @@ from search.report.drawing import curves, scatter
 from search.report.html import Html, element
 from search.report.look import SCRIPT
 from search.report.matters import matters
-from search.result import build_result, with_intervals
+from search.result import build_result
 from search.rundir import RunDir
 from search.tensorboard import TensorBoard
 from search.trials import EpochDone, TrialEnded, TrialRow, TrialStarted
@@ -122,7 +123,7 @@ def finished(folder: Path, *, demo: bool = False, several: bool = False, **chang
     run = RunDir(folder)
     record(run, ROWS)
     metrics = {"recall": 0.98, "auroc": 0.97, "accuracy": 0.95, f"recall/{EVIL}": 30 / 33}
-    test = with_intervals(metrics, MATRIX if several else BINARY)
+    test = with_wilson(metrics, MATRIX if several else BINARY)
     rule = {"kind": "TargetRecall", "recall": 0.95}
     result = build_result(
         name=folder.name, demo=demo, seed=3, objective=Objective("recall_weighted"), rows=ROWS,

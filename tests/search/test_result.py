@@ -7,14 +7,12 @@ import math
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from counted import with_wilson
 
 from search.answer import answer
 from search.result import build_result, with_intervals
 from search.trials import TrialRow
 from search.trials_csv import FIXED, read_trials_csv, trials_csv
-from xfer.evaluate.intervals import wilson
 from xfer.recipe import Objective, TargetRecall
 
 
@@ -40,7 +38,7 @@ CLASSES = {
 
 def sentence(**changes: Any) -> str:
     values: dict[str, Any] = {
-        "test": with_intervals({"recall": 0.98}, BINARY), "positive": "PNEUMONIA", "best": row(3),
+        "test": with_wilson({"recall": 0.98}, BINARY), "positive": "PNEUMONIA", "best": row(3),
         "trials": 16, "demo": False, "opened": 1,
     }  # fmt: skip
     return answer(**(values | changes))
@@ -54,7 +52,7 @@ def test_the_answer_counts_misses_and_false_alarms() -> None:
 
 
 def test_with_several_classes_the_answer_names_the_worst() -> None:
-    test = with_intervals({"accuracy": 88 / 105}, CLASSES)
+    test = with_wilson({"accuracy": 88 / 105}, CLASSES)
     assert sentence(test=test, positive=None) == (
         "Right in 88 of 105 (accuracy .84, .76 to .90); worst class healthy: 29 of 35 found; "
         "test part opened once."
@@ -73,7 +71,7 @@ def test_a_demo_says_so_first() -> None:
         ({"opened": 2}, "; test part opened twice."),
         ({"test": None, "opened": 1}, "which was opened once for another trial."),
         ({"interrupted": True}, "--resume goes on with it."),
-        ({"test": with_intervals({"recall": 0.98}, BINARY | {"fp": 1})}, "; 1 false alarm in 47"),
+        ({"test": with_wilson({"recall": 0.98}, BINARY | {"fp": 1})}, "; 1 false alarm in 47"),
     ],
 )
 def test_what_is_missing_is_said(changes: dict[str, Any], said: str) -> None:
@@ -82,38 +80,19 @@ def test_what_is_missing_is_said(changes: dict[str, Any], said: str) -> None:
 
 def test_one_miss_is_never_called_perfect() -> None:
     counts = {"tp": 999, "fp": 0, "fn": 1, "tn": 1}
-    assert "recall .999," in sentence(test=with_intervals({"recall": 0.999}, counts))
+    assert "recall .999," in sentence(test=with_wilson({"recall": 0.999}, counts))
 
 
 # --------------------------------------------------------------------------------------------------
 # Intervals
 
 
-def test_shares_of_images_have_wilsons_interval_and_the_rest_none() -> None:
-    metrics = {"recall": 0.98, "specificity": 0.92, "precision": 49 / 53, "auroc": 0.97}
-    test = with_intervals(metrics, BINARY)
-    assert (test["recall"]["low"], test["recall"]["high"]) == wilson(49, 50)
-    assert (test["specificity"]["low"], test["specificity"]["high"]) == wilson(46, 50)
-    assert (test["precision"]["low"], test["precision"]["high"]) == wilson(49, 53)
-    assert test["auroc"] == {"value": 0.97, "low": None, "high": None}
+def test_every_metric_has_its_ends_and_what_is_not_finite_is_null() -> None:
+    ends = {"recall": (0.9, 1.0), "auroc": (math.nan, math.nan)}
+    test = with_intervals({"recall": 0.98, "auroc": math.nan}, ends, BINARY)
+    assert test["recall"] == {"value": 0.98, "low": 0.9, "high": 1.0}
+    assert test["auroc"] == {"value": None, "low": None, "high": None}
     assert test["confusion"] == BINARY
-
-
-@given(st.lists(st.lists(st.integers(0, 40), min_size=3, max_size=3), min_size=3, max_size=3))
-def test_a_classs_own_metrics_lie_in_their_intervals(matrix: list[list[int]]) -> None:
-    columns = [sum(row[i] for row in matrix) for i in range(3)]
-    metrics = {}
-    for i, name in enumerate("abc"):
-        rows = sum(matrix[i])
-        metrics[f"recall/{name}"] = matrix[i][i] / rows if rows else 0.0
-        metrics[f"precision/{name}"] = matrix[i][i] / columns[i] if columns[i] else 0.0
-    test = with_intervals(metrics, {"classes": list("abc"), "matrix": matrix})
-    for name in metrics:
-        assert test[name]["low"] - 1e-9 <= test[name]["value"] <= test[name]["high"] + 1e-9
-
-
-def test_the_mean_recall_of_classes_has_no_interval() -> None:
-    assert with_intervals({"recall": 0.8}, CLASSES)["recall"]["low"] is None
 
 
 # --------------------------------------------------------------------------------------------------
@@ -136,7 +115,7 @@ def built(**changes: Any) -> dict[str, Any]:
 
 
 def test_result_has_exactly_the_keys_of_the_design() -> None:
-    full = built(best=row(0), test=with_intervals({"recall": 0.98}, BINARY), seconds={"total": 9.0})
+    full = built(best=row(0), test=with_wilson({"recall": 0.98}, BINARY), seconds={"total": 9.0})
     for result in (built(), full):
         assert set(result) == KEYS
         assert result["controls"] is result["ensemble"] is result["front"] is None

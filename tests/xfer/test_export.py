@@ -7,9 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from xfer.errors import DataError, ModelFileError, StoreError
+from xfer.evaluate.calibration import Calibration, fit_calibration
+from xfer.evaluate.predictive import counted, predictive_values
+from xfer.evaluate.reliability import measure_reliability
 from xfer.evaluate.thresholds import choose_threshold
 from xfer.export import export, load_exported
 from xfer.models.assembly import assemble
@@ -108,8 +112,8 @@ def test_all_that_is_needed_to_use_the_model_comes_back(tmp_path):
     assert loaded.metrics == metrics
     assert loaded.demo is False
     assert sorted(path.name for path in folder.iterdir()) == [
-        "metrics.json", "model.safetensors", "model_card.md", "preprocessing.json", "recipe.json",
-        "threshold.json",
+        "calibration.json", "metrics.json", "model.safetensors", "model_card.md",
+        "preprocessing.json", "recipe.json", "threshold.json",
     ]  # fmt: skip
 
 
@@ -179,6 +183,49 @@ def test_what_is_not_a_number_is_null_in_strict_json(tmp_path):
 
 
 # --------------------------------------------------------------------------------------------------
+# The calibration
+
+
+def calibrated():
+    odds = np.linspace(-50, 60, 40)
+    return fit_calibration(np.column_stack((-odds, odds)), np.repeat([0, 1], 20))
+
+
+def test_a_calibration_comes_back(tmp_path):
+    _, folder = ship(tmp_path / "best", calibration=calibrated())
+    assert load_exported(folder).calibration == calibrated()
+    _, folder = ship(tmp_path / "best")
+    assert load_exported(folder).calibration is None
+
+
+def test_a_calibration_for_other_classes_is_refused(tmp_path):
+    several = fit_calibration(np.eye(3), np.arange(3))
+    with pytest.raises(DataError, match="the calibration is for 3 classes, the model has 2"):
+        ship(tmp_path / "best", calibration=several)
+
+
+def test_a_folder_from_before_there_was_a_calibration_has_none(tmp_path):
+    _, folder = ship(tmp_path / "best")
+    (folder / CALIBRATION).unlink()
+    as_format(folder, 1)
+    assert load_exported(folder).calibration is None
+
+
+def test_a_folder_of_a_later_format_is_refused(tmp_path):
+    _, folder = ship(tmp_path / "best")
+    as_format(folder, 3)
+    with pytest.raises(ModelFileError, match="has format 3, this version reads 1 to 2"):
+        load_exported(folder)
+
+
+def as_format(folder: Path, number: int):
+    path = folder / MODEL
+    with safe_open(path, framework="pt") as file:
+        header = json.loads(file.metadata()["xfer"])
+    save_file(load_file(path), path, metadata={"xfer": json.dumps(header | {"format": number})})
+
+
+# --------------------------------------------------------------------------------------------------
 # In place of an old one
 
 
@@ -229,8 +276,11 @@ def change_tensors(path: Path):
     save_file(tensors, path)
 
 
-MODEL, RECIPE, PREPARED, THRESHOLD = (
-    "model.safetensors", "recipe.json", "preprocessing.json", "threshold.json",
+MODEL, RECIPE, PREPARED, THRESHOLD, CALIBRATION = (
+    "model.safetensors", "recipe.json", "preprocessing.json", "threshold.json", "calibration.json",
+)  # fmt: skip
+SEVERAL = Calibration(
+    slope=1.0, intercept=0.0, classes=3, images=9, prevalence=None, ranks=True
 )  # fmt: skip
 
 
@@ -269,6 +319,19 @@ MODEL, RECIPE, PREPARED, THRESHOLD = (
         (PREPARED, lambda p: rewrite(p, size=1), "size must be a whole number in [8, 4096], got 1"),
         (THRESHOLD, lambda p: rewrite(p, value=2), "threshold.json cannot be used: value must be"),
         (THRESHOLD, lambda p: rewrite(p, value="x"), "threshold.json cannot be used"),
+        (CALIBRATION, Path.unlink, "best lacks calibration.json; export the model again"),
+        (CALIBRATION, lambda p: p.write_text("{"), "calibration.json is damaged"),
+        (CALIBRATION, lambda p: p.write_text("{}"), "calibration.json is damaged ('calibration')"),
+        (
+            CALIBRATION,
+            lambda p: rewrite(p, calibration={"slope": 1.0}),
+            "calibration.json cannot be used: intercept, classes, images, prevalence, ranks of a",
+        ),
+        (
+            CALIBRATION,
+            lambda p: rewrite(p, calibration=SEVERAL.to_json()),
+            "calibration.json cannot be used: it is for 3 classes, the model has 2.",
+        ),
     ],
 )
 def test_a_damaged_file_is_named(file, harm, said, tmp_path):
@@ -331,3 +394,28 @@ def test_a_demo_says_so_in_the_card_and_when_loaded(path, demo, tmp_path):
     _, folder = ship(tmp_path / "best", data=data, demo=demo)
     assert "**DEMO, SYNTHETIC IMAGES.**" in card(folder)
     assert load_exported(folder).demo is True
+
+
+def test_the_card_says_what_the_probabilities_are_worth(tmp_path):
+    scores = np.linspace(0.01, 0.99, 100)
+    probabilities = np.column_stack((1 - scores, scores))
+    measured = measure_reliability(probabilities, (np.arange(100) % 10 < 5).astype(int))
+    predicted = predictive_values(counted(49, 50), counted(46, 50))
+    metrics = {"val": {"recall": 0.9}, "test": {"recall": 0.9, **measured, **predicted}}
+    _, folder = ship(tmp_path / "best", metrics=metrics, calibration=calibrated())
+    text = card(folder)
+    assert calibrated().said in text
+    assert "| ill in use | precision | negative predictive value |" in text
+    assert "| 1% | 0.110 (0.05 to 0.24) | 1.000 (1.00 to 1.00) |" in text
+    assert f"| brier | {measured['brier']['value']:.3f} (" in text
+    assert f"A perfect model would show an `ece` of {measured['ece']['expected']:.3f} (" in text
+    assert "--prevalence P" in text
+    assert "nan" not in text
+    assert "were not calibrated" not in text
+
+
+def test_the_card_of_a_model_without_calibration_says_so(tmp_path):
+    _, folder = ship(tmp_path / "best")
+    assert "They were not calibrated" in card(folder)
+    assert "--prevalence" not in card(folder)
+    assert "Where it is rarer" not in card(folder)

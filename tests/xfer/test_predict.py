@@ -5,6 +5,7 @@ import io
 import json
 import os
 import sys
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -12,7 +13,9 @@ import pytest
 import torch
 from PIL import Image
 
+from xfer.answers import shown
 from xfer.data.decode import decode_image
+from xfer.evaluate.calibration import Calibration, fit_calibration
 from xfer.evaluate.thresholds import choose_threshold
 from xfer.export import export, load_exported
 from xfer.models.assembly import assemble
@@ -23,9 +26,14 @@ RECIPE = Recipe(model=ConvNet(kernels=(4,)), lr=1e-3)
 THRESHOLD = choose_threshold(FixedThreshold(0.5), Objective("mcc"), [0.1, 0.9], [0, 1])
 
 
+CALIBRATION = Calibration(
+    slope=0.3, intercept=-0.2, classes=2, images=90, prevalence=0.4, ranks=True
+)  # fmt: skip
+
+
 def make_run(
     folder, *, classes=("well", "ill"), threshold=THRESHOLD, path="xrays", fit="squash",
-    interpolation="bilinear",
+    interpolation="bilinear", calibration=None,
 ):  # fmt: skip
     positive = 1 if len(classes) == 2 else None
     data = SimpleNamespace(
@@ -43,7 +51,9 @@ def make_run(
         slope = torch.linspace(-1, 1, len(classes))
         net.head[-1].weight.copy_(slope[:, None].expand_as(net.head[-1].weight))
         net.head[-1].bias.copy_(-slope)
-    export(folder / "best", net, RECIPE, data, threshold=threshold, metrics={})
+    export(
+        folder / "best", net, RECIPE, data, threshold=threshold, metrics={}, calibration=calibration
+    )
     return folder
 
 
@@ -120,6 +130,101 @@ def test_the_threshold_decides_and_a_given_one_goes_before_the_models(run, image
         assert rows(capsys)[0]["decision"] == decision
 
 
+# --------------------------------------------------------------------------------------------------
+# Calibrated probabilities
+
+
+@pytest.fixture(scope="module")
+def calibrated(tmp_path_factory):
+    return make_run(tmp_path_factory.mktemp("calibrated"), calibration=CALIBRATION)
+
+
+def test_probabilities_are_calibrated_and_the_decision_is_made_on_them(calibrated, images):
+    exported = load_exported(calibrated / "best")
+    raw = load_exported(make_run(images.parent / "raw") / "best")
+    paths = [images / name for name in ("a.png", "b.png", "deeper/c.jpg")]
+    for before, after in zip(predict(raw, paths), predict(exported, paths), strict=True):
+        odds = 0.3 * (np.log(before.probability) - np.log(before.probabilities["well"])) - 0.2
+        assert after.probability == pytest.approx(1 / (1 + np.exp(-odds)), rel=1e-6)
+        assert after.decision == ("ill" if after.probability >= 0.5 else "well")
+
+
+@pytest.mark.parametrize("prevalence", [0.001, 0.4, 0.9])
+def test_another_prevalence_moves_probabilities_and_threshold_and_no_decision(
+    prevalence, calibrated, images, capsys
+):
+    arguments = [str(calibrated), str(images), "--format", "csv"]
+    assert main(arguments) == 0
+    before = rows(capsys)
+    assert main([*arguments, "--prevalence", str(prevalence)]) == 0
+    captured = capsys.readouterr()
+    after = list(csv.DictReader(io.StringIO(captured.out)))
+    ratio = prevalence / (1 - prevalence) / (0.4 / 0.6)
+    for one, other in zip(before, after, strict=True):
+        for column in ("probability", "threshold"):
+            odds = float(one[column]) / (1 - float(one[column])) * ratio
+            assert float(other[column]) == pytest.approx(odds / (1 + odds), rel=1e-6)
+        assert one["decision"] == other["decision"]
+    assert f"where {prevalence:g} of images are ill (calibrated where 0.4 are)" in captured.err
+    assert "Decisions stay the same: the threshold moves from 0.5000 to " in captured.err
+
+
+def test_an_image_on_the_threshold_is_decided_alike_at_every_prevalence(tmp_path, images):
+    """Moving both may round them apart."""
+    exported = load_exported(make_run(tmp_path / "run", calibration=CALIBRATION) / "best")
+    (answer,) = predict(exported, [images / "b.png"])
+    on_it = replace(exported, threshold=answer.probability)
+    for prevalence in np.linspace(0.001, 0.999, 50):
+        (moved,) = predict(on_it, [images / "b.png"], prevalence=float(prevalence))
+        assert moved.decision == "ill"
+
+
+def test_a_threshold_that_is_given_judges_the_probabilities_shown(calibrated, images, capsys):
+    bright = str(images / "b.png")
+    arguments = [str(calibrated), bright, "--format", "csv", "--prevalence", "0.001"]
+    assert main([*arguments, "--threshold", "0.5"]) == 0
+    captured = capsys.readouterr()
+    (row,) = csv.DictReader(io.StringIO(captured.out))
+    assert float(row["probability"]) < 0.5
+    assert (row["decision"], row["threshold"]) == ("well", "0.5")
+    assert "Decisions are made by --threshold 0.5." in captured.err
+
+
+def test_a_prevalence_is_refused_with_several_classes_or_without_a_calibration(
+    run, tmp_path, images, capsys
+):
+    three = fit_calibration(np.eye(3), np.arange(3))
+    several = make_run(tmp_path, classes=("a", "b", "c"), threshold=None, calibration=three)
+    for folder, said in (
+        (several, "--prevalence is for two classes, this model has 3: a, b, c."),
+        (run, "--prevalence moves calibrated probabilities, and this model was exported without"),
+    ):
+        assert main([str(folder), str(images), "--prevalence", "0.1"]) == 2
+        captured = capsys.readouterr()
+        assert captured.err.startswith(f"xfer.predict: {said}")
+        assert captured.err.count("\n") == 1
+        assert captured.out == ""
+
+
+@pytest.mark.parametrize(
+    ("probability", "text"),
+    [(0.0, "0.0000"), (3e-94, "3.00e-94"), (0.00012, "1.20e-04"), (0.0123, "0.0123"),
+     (0.5, "0.5000"), (0.9998, "0.99980"), (0.9999998, "0.99999980"), (1.0, "1.0000")],
+)  # fmt: skip
+def test_what_is_next_to_0_or_1_is_not_rounded_to_it(probability, text):
+    assert shown(probability) == text
+
+
+def test_a_table_shows_on_which_side_of_the_threshold_an_image_is(calibrated, images, capsys):
+    arguments = [str(calibrated), str(images / "b.png")]
+    assert main([*arguments, "--format", "csv"]) == 0
+    above = float(np.nextafter(float(rows(capsys)[0]["probability"]), 2))
+    assert main([*arguments, "--threshold", repr(above)]) == 0
+    _, probability, threshold, decision = capsys.readouterr().out.splitlines()[1].split()
+    assert float(probability) < float(threshold)
+    assert decision == "well"
+
+
 def test_the_runs_folder_does_as_well_as_its_best(run, images, capsys):
     outs = []
     for folder in (run, run / "best"):
@@ -186,7 +291,9 @@ def test_a_demo_says_so_and_keeps_the_answers_clean(tmp_path, images, capsys):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--prevalence", "0.1"], "--prevalence: not built yet"),
+        (["--prevalence", "0"], "--prevalence: must be a number inside (0, 1), got '0'"),
+        (["--prevalence", "1"], "--prevalence: must be a number inside (0, 1), got '1'"),
+        (["--prevalence", "10%"], "--prevalence: must be a number inside (0, 1), got '10%'"),
         (["--explain"], "--explain: not built yet"),
         (["--threshold", "1.5"], "--threshold: must be a number in [0, 1], got '1.5'"),
         (["--threshold", "nan"], "--threshold: must be a number in [0, 1], got 'nan'"),

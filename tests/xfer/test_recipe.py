@@ -179,13 +179,22 @@ images = st.builds(
     patient=st.none() | st.just(r"(person\d+)_"),
     demo=st.booleans(),
 )
-objectives = st.builds(
-    Objective,
-    st.sampled_from(("recall_weighted", "fbeta", "auroc")),
-    recall_weight=st.floats(0, 1),
-    threshold=st.builds(TargetRecall, st.floats(0.01, 0.999))
+thresholds = (
+    st.builds(TargetRecall, st.floats(0.01, 0.999))
     | st.builds(BestScore)
-    | st.builds(FixedThreshold, st.floats(0, 1)),
+    | st.builds(FixedThreshold, st.floats(0, 1))
+)
+overs = st.sampled_from(("macro", "worst", "worst_subgroup"))
+objectives = st.one_of(
+    st.builds(Objective, st.sampled_from(names), threshold=thresholds, over=overs, **numbers)
+    for names, numbers in (
+        (("recall_weighted",), {"recall_weight": st.floats(0, 1)}),
+        (("cost",), {"miss_cost": st.floats(0.01, 100), "prevalence": st.none() | st.just(0.1)}),
+        (("fbeta",), {"beta": st.floats(0.1, 4)}),
+        (("specificity_at_recall", "recall_at_specificity"), {"at": st.floats(0.01, 1)}),
+        (("partial_auroc",), {"above": st.floats(0, 0.99)}),
+        (("balanced_accuracy", "mcc", "auroc", "average_precision", "log_loss"), {}),
+    )
 )
 
 
@@ -223,6 +232,17 @@ THAWED = Pretrained("resnet18", unfreeze_depth=1)
         (lambda: Images("x", patient="(a)(b)"), "at most one group, got 2"),
         (lambda: Objective("recal"), "must be one of"),  # type: ignore[arg-type]
         (lambda: Objective("mcc", threshold=0.5), "must be one of TargetRecall"),  # type: ignore[arg-type]
+        (lambda: Objective("mcc", over="mean"), "over must be one of ('macro', 'worst', 'worst_su"),  # type: ignore[arg-type]
+        (lambda: Objective("cost", miss_cost=0), "miss_cost must be a number in [0.001, 1e+06]"),
+        (
+            lambda: Objective("cost", miss_cost=9, prevalence=1),
+            "must be a number in [1e-06, 0.9999",
+        ),
+        (lambda: Objective("partial_auroc", above=1), "above must be a number in [0, 0.99], got 1"),
+        (
+            lambda: Objective("recall_at_specificity", at=0),
+            "at must be a number in [0.01, 1], got 0",
+        ),
         (lambda: Images("x", fit="stretch"), "Images.fit must be one of ('squash', 'pad', 'crop')"),
         (lambda: TargetRecall(1.0), "0.9999"),
         (lambda: FixedThreshold(2), "must be a number in [0, 1], got 2"),
@@ -334,16 +354,33 @@ def test_one_dropout_is_that_of_every_place_and_several_are_each_ones() -> None:
 
 
 @pytest.mark.parametrize(
-    ("make", "name"),
+    ("name", "needed"),
     [
-        (lambda: Objective("cost"), "cost"),  # type: ignore[arg-type]
+        ("cost", "miss_cost, such as miss_cost=10"),
+        ("specificity_at_recall", "at, such as at=0.95"),
+        ("recall_at_specificity", "at, such as at=0.9"),
+        ("partial_auroc", "above, such as above=0.9"),
     ],
 )
-def test_what_has_no_code_yet_is_refused_by_name(make: Any, name: str) -> None:
+def test_an_objective_says_which_number_it_cannot_do_without(name: Any, needed: str) -> None:
     with pytest.raises(RecipeError) as caught:
-        make()
-    assert "is not built yet" in str(caught.value)
-    assert name in str(caught.value)
+        Objective(name)
+    assert f"Objective.name={name!r} needs {needed}: " in str(caught.value)
+
+
+def test_numbers_of_another_objective_are_refused_together() -> None:
+    with pytest.raises(RecipeError) as caught:
+        Objective("mcc", recall_weight=0.75, at=0.9)
+    assert str(caught.value) == (
+        "Objective.recall_weight is a number of recall_weighted, and name='mcc' does not use it: "
+        "leave it out; Objective.at is a number of specificity_at_recall and "
+        "recall_at_specificity, and name='mcc' does not use it: leave it out"
+    )
+
+
+def test_an_objective_written_before_there_were_more_still_loads() -> None:
+    written = {"kind": "Objective", "name": "auroc", "recall_weight": 0.5, "beta": 2.0}
+    assert from_json(written) == Objective("auroc")
 
 
 @pytest.mark.parametrize(

@@ -2,39 +2,58 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import inf
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
 
 from xfer.errors import DataError
-from xfer.evaluate import confusion as of
-from xfer.evaluate.answers import FloatArray, IntArray, check_binary, check_classes
-from xfer.evaluate.confusion import Confusion, confusion_binary, confusion_matrix
-from xfer.evaluate.cuts import auroc, average_precision, make_cuts
-from xfer.evaluate.metrics import mean_defined
+from xfer.evaluate.answers import FloatArray, check_binary, check_classes
+from xfer.evaluate.confusion import confusion_binary
+from xfer.evaluate.cuts import make_cuts
+from xfer.evaluate.weighted import (
+    RANKED,
+    REACHED,
+    at_counts,
+    by_cut,
+    lowest_probability,
+    over_classes,
+    strata,
+    without_threshold,
+)
 from xfer.recipe import Objective
 
-_SAME = 1e-12
+SAME = 1e-12
 """Objectives closer than this are equally good: they differ by rounding only."""
 
-_RANKING = {"auroc": auroc, "average_precision": average_precision}
-"""Objectives that no threshold changes."""
+Subgroups = Sequence[str | None] | None
+"""A name for each image; None for images, or for all of them, that have none."""
 
 
 def search_score(
-    objective: Objective, probabilities: npt.ArrayLike, labels: npt.ArrayLike
+    objective: Objective,
+    probabilities: npt.ArrayLike,
+    labels: npt.ArrayLike,
+    *,
+    subgroups: Subgroups = None,
 ) -> tuple[float, float | None]:
     """The score that ranks and prunes, and the threshold it was reached at.
 
     Two classes: the objective at its own best threshold, over every way to part the scores of
     class 1 (and the answer "none is positive", where no score is 1). Of equally good thresholds
-    the lowest is taken, the one with the highest recall; it lies midway between the scores on its
-    two sides. `auroc` and `average_precision` need no threshold: theirs is the one with the best
-    balanced accuracy.
+    the lowest is taken, the one with the highest recall (of `recall_at_specificity` the highest,
+    the one with the highest specificity); it lies midway between the scores on its two sides.
+    `auroc`, `partial_auroc`, `average_precision` and `log_loss` need no threshold: theirs is the
+    one with the best balanced accuracy.
 
-    More classes: the mean over classes, each against the rest, each image called the class of its
-    highest probability; `mcc` is Gorodkin's. The threshold is None.
+    More classes: the mean over classes or the worst of them, as `Objective.over` says, each against
+    the rest, each image called the class of its highest probability. The threshold is None.
+
+    By subgroup (`over="worst_subgroup"`): the worst of them at one threshold, the best for that;
+    the positives of a subgroup stand against all negatives, at that part's own prevalence.
+    Positives without a subgroup are one more.
 
     Optimistic by construction: never an estimate of how good the model is.
 
@@ -42,40 +61,43 @@ def search_score(
         objective: what is maximised.
         probabilities: (images, classes), float.
         labels: (images,), indices of classes.
+        subgroups: (images,), of use to `over="worst_subgroup"` only.
 
     Raises:
-        DataError: as `check_classes` says, or labels of one class only.
+        DataError: as `check_classes` says, labels of one class only, or an `over` that does not go
+            with these classes or subgroups.
     """
     values, truth = check_classes(probabilities, labels, both_classes=True)
     if values.shape[1] > 2:
-        return _macro(objective, values, truth), None
-    return best_threshold(objective, values[:, 1], truth)
+        return _of_classes(objective, probabilities, truth), None
+    return best_threshold(objective, np.asarray(probabilities)[:, 1], truth, subgroups=subgroups)
 
 
 def best_threshold(
-    objective: Objective, scores: npt.ArrayLike, labels: npt.ArrayLike
+    objective: Objective,
+    scores: npt.ArrayLike,
+    labels: npt.ArrayLike,
+    *,
+    subgroups: Subgroups = None,
 ) -> tuple[float, float]:
     """`search_score` of scores (images,) of the positive class and labels (images,) in 0, 1.
 
     Raises:
-        DataError: as `check_binary` says, or labels of one class only.
+        DataError: as `check_binary` says, labels of one class only, or as `search_score` says.
     """
     values, truth = check_binary(scores, labels, both_classes=True)
-    cuts = make_cuts(values, truth)
-    ranking = _RANKING.get(objective.name)
-    by_cut = of.balanced_accuracy(cuts.counts) if ranking else at_counts(objective, cuts.counts)
-    best = int(np.flatnonzero(by_cut >= by_cut.max() - _SAME)[-1])
-    score, threshold = float(by_cut[best]), cuts.threshold(best)
-    if ranking:
-        return ranking(cuts), threshold
-    highest = float(values.max())
-    if highest < 1.0:
-        none = _none_positive(truth)
-        score_of_none = float(at_counts(objective, none))
-        if score_of_none > score + _SAME:
-            middle = float(np.float32((highest + 1.0) / 2))
-            score, threshold = score_of_none, middle if middle > highest else 1.0
-    return score, threshold
+    rows = strata(objective, truth, subgroups)
+    cuts = make_cuts(values, truth, rows)
+    if objective.name not in RANKED:
+        cuts = cuts.with_none()
+    by_threshold = by_cut(objective, cuts.counts)
+    equally_good = np.flatnonzero(by_threshold >= by_threshold.max() - SAME)
+    best = int(equally_good[0 if objective.name == "recall_at_specificity" else -1])
+    threshold = cuts.threshold(best)
+    if objective.name in (*RANKED, *REACHED):
+        floor = lowest_probability(scores)
+        return float(without_threshold(objective, values, truth, rows, floor)), threshold
+    return float(by_threshold[best]), threshold
 
 
 def score_at(
@@ -83,55 +105,75 @@ def score_at(
     threshold: float | None,
     probabilities: npt.ArrayLike,
     labels: npt.ArrayLike,
+    *,
+    subgroups: Subgroups = None,
 ) -> float:
     """The objective at a given threshold; probabilities (images, classes), labels (images,).
 
-    `auroc` and `average_precision` do not depend on it, nor does any objective of more than two
-    classes: pass None there.
+    Areas and `log_loss` do not depend on it; `specificity_at_recall` and `recall_at_specificity`
+    bring their own to these images; objectives of more than two classes have none: pass None there.
 
     Raises:
-        DataError: as `check_classes` says, labels of one class only, or no threshold where one is
-            needed.
+        DataError: as `search_score` says, or no threshold where one is needed.
     """
     values, truth = check_classes(probabilities, labels, both_classes=True)
     if values.shape[1] > 2:
-        return _macro(objective, values, truth)
-    if ranking := _RANKING.get(objective.name):
-        return ranking(make_cuts(values[:, 1], truth == 1))
+        return _of_classes(objective, probabilities, truth)
+    scores, positive = values[:, 1], truth == 1
+    rows = strata(objective, positive, subgroups)
+    if objective.name in (*RANKED, *REACHED):
+        floor = lowest_probability(probabilities)
+        return float(without_threshold(objective, scores, positive, rows, floor))
     if threshold is None:
         raise DataError(f"{objective.name} of two classes needs a threshold, got None.")
-    counts = confusion_binary(values[:, 1], truth, threshold=threshold)
-    return float(at_counts(objective, counts))
+    of_parts = [
+        confusion_binary(scores[part], positive[part], threshold=threshold)
+        for part in rows.astype(bool)
+    ]
+    return min(float(at_counts(objective, counts)) for counts in of_parts)
 
 
-def best_constant(objective: Objective, labels: npt.ArrayLike, *, classes: int) -> float:
-    """The objective of the best answer that is the same for every image.
+def best_constant(
+    objective: Objective, labels: npt.ArrayLike, *, classes: int, subgroups: Subgroups = None
+) -> float:
+    """The objective of the best answer that looks at no image.
 
     Two classes: always or never positive. More: always the same class. Ranked by equal scores,
-    AUROC is 0.5 and average precision the prevalence.
+    both AUROCs are 0.5 and average precision the prevalence. `log_loss`: the best probabilities
+    that are the same for all. `specificity_at_recall` and `recall_at_specificity`: 1 - `at`, by
+    calling positive at random as many as have to be.
 
     Args:
         objective: what is maximised.
         labels: (images,), indices of classes.
         classes: how many there are.
+        subgroups: (images,), of use to `over="worst_subgroup"` only.
 
     Raises:
-        DataError: labels of one class only, or outside [0, classes - 1].
+        DataError: labels of one class only, or outside [0, classes - 1], or an `over` that does not
+            go with these classes or subgroups.
 
     >>> best_constant(Objective("recall_weighted", recall_weight=0.75), [0, 0, 1], classes=2)
     0.75
     """
     count = len(np.asarray(labels))
     equal, truth = check_classes(np.full((count, classes), 1 / classes), labels, both_classes=True)
-    if classes == 2:
-        if objective.name in _RANKING:
-            return score_at(objective, None, equal, truth)
-        none = _none_positive(truth)
-        every = Confusion(tp=none.fn, fp=none.tn, fn=none.tp, tn=none.fp)
-        return max(float(at_counts(objective, each)) for each in (none, every))
-    if objective.name in _RANKING:
-        return _macro(objective, equal, truth)
-    return max(_macro(objective, _always(label, count, classes), truth) for label in range(classes))
+    if classes > 2:
+        return _best_constant_of_classes(objective, equal, truth)
+    positive = truth == 1
+    rows = strata(objective, positive, subgroups)
+    if objective.name in REACHED:
+        return 1 - cast(float, objective.at)
+    same = equal[:, 1]
+    if objective.name not in RANKED:
+        none_or_all = make_cuts(same, positive, rows).with_none()
+        return float(by_cut(objective, none_or_all.counts).max())
+    if objective.name == "log_loss":
+        # The one part's prevalence; of several, what the worst of them loses least by.
+        shares = (rows & positive).sum(axis=1) / rows.sum(axis=1)
+        same = np.full(count, np.clip(0.5, shares.min(), shares.max()))
+    floor = lowest_probability(same)
+    return float(without_threshold(objective, same, positive, rows, floor))
 
 
 def cost_ratio(recall_weight: float, prevalence: float) -> float:
@@ -160,53 +202,31 @@ def cost_ratio(recall_weight: float, prevalence: float) -> float:
     return recall_weight / (1 - recall_weight) * (1 - prevalence) / prevalence
 
 
-def at_counts(objective: Objective, counts: Confusion) -> FloatArray:
-    """An objective that needs decisions only, in the shape of the counts."""
-    match objective.name:
-        case "recall_weighted":
-            weight = objective.recall_weight
-            return weight * of.recall(counts) + (1 - weight) * of.specificity(counts)
-        case "balanced_accuracy":
-            return of.balanced_accuracy(counts)
-        case "fbeta":
-            return of.fbeta(counts, objective.beta)
-        case "mcc":
-            return of.mcc(counts)
-        case _:
-            raise ValueError(f"{objective.name} is not computed from decisions")
+def _of_classes(
+    objective: Objective, probabilities: npt.ArrayLike, labels: npt.NDArray[np.int64]
+) -> float:
+    """`over_classes` with each image counted once; both already checked."""
+    values = np.asarray(probabilities, np.float64)
+    once, floor = np.ones(len(labels), np.int64), lowest_probability(probabilities)
+    return float(over_classes(objective, values, labels, once, floor))
 
 
-def _macro(objective: Objective, probabilities: FloatArray, labels: IntArray) -> float:
-    """The mean over the classes that labels contain, each against the rest; MCC is Gorodkin's."""
-    classes = probabilities.shape[1]
-    if ranking := _RANKING.get(objective.name):
-        present = np.unique(labels)
-        by_class = [ranking(make_cuts(probabilities[:, c], labels == c)) for c in present]
-        return mean_defined(np.array(by_class))
-    matrix = confusion_matrix(labels, probabilities.argmax(axis=1), classes=classes)
-    if objective.name == "mcc":
-        return of.mcc_classes(matrix)
-    counts = of.one_against_rest(matrix)
-    # Balanced accuracy of several classes is their mean recall, by definition.
-    balanced = objective.name == "balanced_accuracy"
-    by_class = of.recall(counts) if balanced else at_counts(objective, counts)
-    return float(by_class[matrix.sum(axis=1) > 0].mean())
-
-
-def _always(label: int, images: int, classes: int) -> FloatArray:
-    """Probabilities (images, classes) of the answer `label`."""
-    answer = np.zeros((images, classes))
-    answer[:, label] = 1.0
-    return answer
-
-
-def _none_positive(labels: npt.NDArray[np.generic]) -> Confusion:
-    """Counts where no image is called positive."""
-    positives = np.count_nonzero(labels)
-    nothing = np.asarray(0)
-    return Confusion(
-        tp=nothing,
-        fp=nothing,
-        fn=np.asarray(positives),
-        tn=np.asarray(len(labels) - positives),
+def _best_constant_of_classes(
+    objective: Objective, equal: FloatArray, labels: npt.NDArray[np.int64]
+) -> float:
+    """`best_constant` of several classes; equal (images, classes) are probabilities all alike."""
+    by_chance = _of_classes(objective, equal, labels)
+    if objective.name in REACHED:
+        return 1 - cast(float, objective.at)
+    classes = equal.shape[1]
+    if objective.name == "log_loss":
+        shares = np.bincount(labels, minlength=classes) / len(labels)
+        if objective.over == "worst":  # none of the classes that there are is worse off
+            shares = (shares > 0) / np.count_nonzero(shares)
+        return _of_classes(objective, np.tile(shares, (len(labels), 1)), labels)
+    if objective.name in RANKED:
+        return by_chance
+    always = np.eye(classes)
+    return max(
+        _of_classes(objective, np.tile(answer, (len(labels), 1)), labels) for answer in always
     )

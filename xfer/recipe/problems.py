@@ -1,4 +1,4 @@
-"""What is wrong with one value, all of it told together, and what is refused as not built yet."""
+"""What is wrong with one value? All of it is told together."""
 
 from __future__ import annotations
 
@@ -6,13 +6,6 @@ import re
 from typing import Any
 
 from xfer.errors import RecipeError
-
-LATER: dict[str, tuple[str, ...]] = {
-    "Objective.name": (
-        "cost", "specificity_at_recall", "recall_at_specificity", "partial_auroc", "log_loss",
-    ),
-}  # fmt: skip
-"""Names that DESIGN knows and no code stands behind yet: refused as such, never ignored."""
 
 
 class Problems:
@@ -39,13 +32,8 @@ class Problems:
         self.unless(good, f"{name} must be {kind} in [{low:g}, {high:g}], got {value!r}")
 
     def one_of(self, name: str, value: Any, allowed: tuple[Any, ...]) -> None:
-        """Wants one of these; a name of `LATER` is told as such."""
-        if value in LATER.get(f"{self.owner}.{name}", ()):
-            self.found.append(
-                f"{self.owner}.{name}={value!r} is not built yet; use one of {allowed}"
-            )
-        else:
-            self.unless(value in allowed, f"{name} must be one of {allowed}, got {value!r}")
+        """Wants one of these."""
+        self.unless(value in allowed, f"{name} must be one of {allowed}, got {value!r}")
 
     def tell(self) -> None:
         """Raises RecipeError with all that was noted; nothing where there is nothing."""

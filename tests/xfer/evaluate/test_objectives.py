@@ -4,66 +4,35 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from answer_cases import (
+    ANY,
+    BY_DECISION,
+    EVERY,
+    RANKED,
+    REACHED,
+    all_calls,
+    answers,
+    by_sklearn,
+    oracle,
+    two_columns,
+)
+from hypothesis import given, settings
 from hypothesis import strategies as st
-from hypothesis.extra import numpy as hnp
 from sklearn import metrics as sk
 
 from xfer.errors import DataError
 from xfer.evaluate.cuts import make_cuts
-from xfer.evaluate.metrics import evaluate_classes
 from xfer.evaluate.objectives import best_constant, cost_ratio, score_at, search_score
 from xfer.recipe import Objective
 
-SCORE = st.one_of(st.sampled_from([0.0, 0.25, 0.5, 1.0]), st.floats(0, 1, width=32))
-BY_DECISION = st.one_of(
-    st.builds(Objective, st.just("recall_weighted"), recall_weight=st.floats(0, 1)),
-    st.builds(Objective, st.just("fbeta"), beta=st.floats(0.1, 4)),
-    st.sampled_from([Objective("balanced_accuracy"), Objective("mcc")]),
-)
-BY_RANK = st.sampled_from([Objective("auroc"), Objective("average_precision")])
-ANY = st.one_of(BY_DECISION, BY_RANK)
 
-
-@st.composite
-def answers(draw):
-    images = draw(st.integers(2, 20))
-    scores = draw(hnp.arrays(np.float64, images, elements=SCORE))
-    labels = draw(hnp.arrays(np.int64, images, elements=st.integers(0, 1)))
-    labels[0], labels[1] = 0, 1
-    return scores, labels
-
-
-def two_columns(scores):
-    return np.stack([1 - scores, scores], axis=1)
-
-
-def by_sklearn(objective, called, labels):
-    match objective.name:
-        case "recall_weighted":
-            weight = objective.recall_weight
-            specificity = sk.recall_score(labels, called, pos_label=0)
-            return weight * sk.recall_score(labels, called) + (1 - weight) * specificity
-        case "balanced_accuracy":
-            return sk.balanced_accuracy_score(labels, called)
-        case "fbeta":
-            return sk.fbeta_score(labels, called, beta=objective.beta, zero_division=0.0)
-        case "mcc":
-            return sk.matthews_corrcoef(labels, called)
-
-
-def all_calls(scores):
-    """Every set of calls that some threshold in [0, 1] makes."""
-    edges = np.unique(np.concatenate([scores, [1.0]]))
-    return [(scores >= edge).astype(int) for edge in edges]
-
-
-@given(BY_DECISION, answers())
-def test_no_threshold_beats_the_search_score(objective, case):
+@given(ANY, answers())
+def test_the_search_score_is_what_scikit_learn_makes_of_the_best_threshold(objective, case):
     scores, labels = case
     score, _ = search_score(objective, two_columns(scores), labels)
-    oracle = max(by_sklearn(objective, called, labels) for called in all_calls(scores))
-    assert score == pytest.approx(oracle, abs=1e-9)
+    assert score == pytest.approx(oracle(objective, scores, labels), abs=1e-9)
+    low = {"mcc": -1.0, "partial_auroc": (objective.above or 0) / (1 + (objective.above or 0))}
+    assert low.get(objective.name, 0.0) - 1e-12 <= score <= 1.0 + 1e-12
 
 
 @given(ANY, answers())
@@ -122,54 +91,75 @@ def test_equal_scores_are_never_parted():
     assert cuts.counts.tp.tolist() == [2, 3]
 
 
-def test_scores_that_are_all_equal_give_the_best_constant():
+@pytest.mark.parametrize("objective", EVERY, ids=lambda objective: objective.name)
+def test_scores_that_are_all_equal_are_no_better_than_the_best_constant(objective):
     labels = np.array([0, 0, 0, 1])
-    names = ("recall_weighted", "fbeta", "mcc", "auroc", "average_precision")
-    for objective in (Objective(name, recall_weight=0.2) for name in names):
-        score, _ = search_score(objective, two_columns(np.full(4, 0.3)), labels)
-        assert score == best_constant(objective, labels, classes=2), objective.name
+    constant = best_constant(objective, labels, classes=2)
+    for value in (0.0, 0.3, 1.0):
+        score, _ = search_score(objective, two_columns(np.full(4, value)), labels)
+        assert score <= constant + 1e-12
+        if value == 0.3 and objective.name != "log_loss" and objective.at is None:
+            assert score == constant  # calibration and chance are not to be had from a threshold
 
 
-@given(BY_RANK, answers())
-def test_ranking_objectives_equal_scikit_learns_at_the_best_balanced_accuracy(objective, case):
+@given(st.floats(0, 0.99), answers())
+def test_the_partial_area_is_scikit_learns_with_the_classes_exchanged(above, case):
     scores, labels = case
-    score, threshold = search_score(objective, two_columns(scores), labels)
-    oracle = {"auroc": sk.roc_auc_score, "average_precision": sk.average_precision_score}
-    assert score == pytest.approx(oracle[objective.name](labels, scores))
+    score, _ = search_score(Objective("partial_auroc", above=above), two_columns(scores), labels)
+    expected = sk.roc_auc_score(1 - labels, -scores, max_fpr=1 - above)
+    assert score == pytest.approx(expected, abs=1e-9)
+
+
+@given(RANKED, answers())
+def test_what_needs_no_threshold_has_that_of_the_best_balanced_accuracy(objective, case):
+    scores, labels = case
+    _, threshold = search_score(objective, two_columns(scores), labels)
     balanced = max(sk.balanced_accuracy_score(labels, called) for called in all_calls(scores))
     assert sk.balanced_accuracy_score(labels, scores >= threshold) == pytest.approx(balanced)
 
 
-@st.composite
-def class_answers(draw):
-    images, classes = draw(st.integers(2, 25)), draw(st.integers(3, 5))
-    raw = draw(hnp.arrays(np.float64, (images, classes), elements=st.integers(1, 4)))
-    labels = draw(hnp.arrays(np.int64, images, elements=st.integers(0, classes - 1)))
-    labels[0], labels[1] = 0, 1
-    return raw / raw.sum(axis=1, keepdims=True), labels
+@settings(max_examples=25)
+@given(REACHED, answers())
+def test_a_rate_at_another_is_reached_by_the_calls_at_its_threshold(objective, case):
+    scores, labels = case
+    score, threshold = search_score(objective, two_columns(scores), labels)
+    called = (scores >= threshold).astype(int)
+    if score > 0:
+        assert by_sklearn(objective, called, labels) == pytest.approx(score)
+    equally_good = [c for c in all_calls(scores) if by_sklearn(objective, c, labels) == score]
+    better = [c for c in equally_good if sk.accuracy_score(labels, c) > np.mean(called == labels)]
+    assert not better  # nothing is had for nothing: fewer false alarms, or fewer misses
 
 
-@given(ANY, class_answers())
-def test_several_classes_are_scored_by_the_metric_of_the_same_name(objective, case):
-    probabilities, labels = case
-    names = [str(c) for c in range(probabilities.shape[1])]
-    metrics = evaluate_classes(probabilities, labels, names)
-    metrics["recall_weighted"] = (
-        objective.recall_weight * metrics["recall"]
-        + (1 - objective.recall_weight) * metrics["specificity"]
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+def test_log_loss_clips_as_scikit_learn_does_in_either_precision(kind):
+    probabilities = np.array([[1, 0], [0, 1], [0.25, 0.75]], kind)
+    labels = [1, 1, 0]
+    score, _ = search_score(Objective("log_loss"), probabilities, labels)
+    assert score == pytest.approx(np.exp(-sk.log_loss(labels, probabilities)), rel=1e-5)
+
+
+def test_the_partial_area_of_the_whole_curve_is_auroc_and_of_a_perfect_order_one():
+    labels, scores = np.array([0, 1, 0, 1, 1]), np.array([0.1, 0.2, 0.3, 0.4, 0.5])
+    whole, _ = search_score(Objective("partial_auroc", above=0), two_columns(scores), labels)
+    assert whole == pytest.approx(sk.roc_auc_score(labels, scores))
+    part = Objective("partial_auroc", above=0.5)
+    assert search_score(part, two_columns(labels * 0.5), labels)[0] == 1.0
+    # recall rises from 2/3 to 1 at specificity 1/2, from 1/2 to 2/3 at 1: A = 1/3
+    assert search_score(part, two_columns(scores), labels)[0] == pytest.approx(
+        (1 + (1 / 3 - 1 / 8) / (1 / 2 - 1 / 8)) / 2
     )
-    score, threshold = search_score(objective, probabilities, labels)
-    assert threshold is None
-    assert score_at(objective, None, probabilities, labels) == score
-    if objective.name != "fbeta":
-        assert score == pytest.approx(metrics[objective.name], abs=1e-12)
-    else:
-        decisions = probabilities.argmax(axis=1)
-        by_class = sk.fbeta_score(
-            labels, decisions, beta=objective.beta, labels=np.unique(labels), average=None,
-            zero_division=0.0,
-        )  # fmt: skip
-        assert score == pytest.approx(by_class.mean(), abs=1e-12)
+
+
+def test_the_cost_of_a_miss_is_that_many_false_alarms_at_the_stated_prevalence():
+    labels = np.repeat([0, 1], [50, 50])
+    objective = Objective("cost", miss_cost=20, prevalence=0.1)
+    miss, alarm = labels.astype(float), labels.astype(float)
+    miss[-1], alarm[0] = 0.0, 1.0
+    lost = [1 - score_at(objective, 0.5, two_columns(s), labels) for s in (miss, alarm)]
+    assert lost[0] / lost[1] == pytest.approx(20 * 0.1 / 0.9)
+    # the worst answer costs .1 * 20 + .9 = 2.9, and one of 50 missed .1 * 20 / 50
+    assert lost[0] == pytest.approx(0.1 * 20 / 50 / 2.9)
 
 
 @pytest.mark.parametrize(
@@ -180,7 +170,13 @@ def test_several_classes_are_scored_by_the_metric_of_the_same_name(objective, ca
         (Objective("balanced_accuracy"), 0.5),
         (Objective("fbeta", beta=2.0), 5 * 0.2 / (5 * 0.2 + 0.8)),
         (Objective("mcc"), 0.0),
+        (Objective("cost", miss_cost=10), 2 / 2.8),
+        (Objective("cost", miss_cost=10, prevalence=0.01), 0.99 / 1.09),
+        (Objective("specificity_at_recall", at=0.9), 0.1),
+        (Objective("recall_at_specificity", at=0.75), 0.25),
         (Objective("auroc"), 0.5),
+        (Objective("partial_auroc", above=0.8), 0.5),
+        (Objective("log_loss"), 0.2**0.2 * 0.8**0.8),
         (Objective("average_precision"), 0.2),
     ],
 )
@@ -189,27 +185,11 @@ def test_the_best_constant_of_two_classes_at_a_prevalence_of_a_fifth(objective, 
     assert best_constant(objective, labels, classes=2) == pytest.approx(expected)
 
 
-@pytest.mark.parametrize(
-    ("objective", "expected"),
-    [
-        (Objective("recall_weighted", recall_weight=0.75), (0.75 + 0.25 * 3) / 4),
-        (Objective("balanced_accuracy"), 0.25),
-        (Objective("fbeta", beta=1.0), 2 * 0.4 / (2 * 0.4 + 0.6) / 4),
-        (Objective("mcc"), 0.0),
-        (Objective("auroc"), 0.5),
-        (Objective("average_precision"), 0.25),
-    ],
-)
-def test_the_best_constant_of_four_classes(objective, expected):
-    labels = np.repeat([0, 1, 2, 3], [10, 40, 20, 30])
-    assert best_constant(objective, labels, classes=4) == pytest.approx(expected)
-
-
-@given(ANY, answers())
+@given(BY_DECISION, answers())
 def test_no_search_score_is_below_the_best_constant_that_a_threshold_can_give(objective, case):
     scores, labels = case
-    if objective.name in ("auroc", "average_precision") or scores.max() == 1.0:
-        return  # a ranking can be worse than none; nothing in [0, 1] lies above a score of 1
+    if scores.max() == 1.0:
+        return  # nothing in [0, 1] lies above a score of 1
     score, _ = search_score(objective, two_columns(scores), labels)
     assert score >= best_constant(objective, labels, classes=2) - 1e-12
 
