@@ -27,6 +27,7 @@ FACTS = "file facts only"
 """A small tree over size, bytes, mode, mean and contrast: it never sees an image."""
 PROBE = "linear probe"
 """Logistic regression on what the smallest frozen backbone at hand makes of an image."""
+_SMALLEST = 32  # pixels of a side, for the linear probe
 FIRST = "first known configuration"
 """Somebody's own choice, trained as the search trains it."""
 
@@ -48,6 +49,7 @@ def score_controls(
 ) -> dict[str, Measured]:
     """By name, metrics of each control on the test part."""
     from xfer.evaluate.thresholds import choose_threshold
+    from xfer.steps import strata
 
     val, test = (data.labels[data.splits[part]] for part in ("val", "test"))
     patients = [data.patients[i] for i in data.splits["test"]]
@@ -57,7 +59,14 @@ def score_controls(
         if control.name == CONSTANT:
             threshold = None if data.positive is None else 0.5
         elif data.positive is not None:
-            chosen = choose_threshold(objective.threshold, objective, control.val[:, 1], val)
+            chosen = choose_threshold(
+                objective.threshold,
+                objective,
+                control.val[:, 1],
+                val,
+                patients=[data.patients[i] for i in data.splits["val"]],
+                subgroups=strata(objective, data, data.splits["val"]),
+            )
             threshold = chosen.value
         found[control.name] = measured(
             control.test, test, patients, data.classes, threshold=threshold
@@ -102,6 +111,7 @@ def first_known(rows: Sequence[TrialRow]) -> TrialRow | None:
 
 def _constant(data: Dataset, objective: Objective) -> Control:
     from xfer.evaluate.objectives import score_at
+    from xfer.steps import strata
 
     classes = len(data.classes)
     labels = data.labels[data.splits["val"]]
@@ -114,7 +124,11 @@ def _constant(data: Dataset, objective: Objective) -> Control:
     if data.positive is None:
         best = int(np.bincount(data.labels[data.splits["train"]], minlength=classes).argmax())
     else:
-        scores = [score_at(objective, 0.5, always(label, "val"), labels) for label in (1, 0)]
+        subgroups = strata(objective, data, data.splits["val"])
+        scores = [
+            score_at(objective, 0.5, always(label, "val"), labels, subgroups=subgroups)
+            for label in (1, 0)
+        ]
         best = 1 if scores[0] >= scores[1] else 0
     return Control(name=CONSTANT, val=always(best, "val"), test=always(best, "test"))
 
@@ -131,12 +145,18 @@ def _by_facts(data: Dataset, facts: FactTable) -> Control:
 
 
 def _probe(data: Dataset) -> Control | None:
-    """None where no backbone that takes these images has its weights on this machine."""
+    """None where no backbone that takes these images has its weights on this machine.
+
+    Nor for images whose last feature map is a pixel: of 16-pixel digits mobilenet_v2 makes all the
+    same features, and a control that knows nothing would be easy to beat.
+    """
     from xfer.linear_probe import probe, smallest
     from xfer.models.table import TABLE
     from xfer.models.weights import at_hand
     from xfer.numerics import pick_device
 
+    if data.images.size < _SMALLEST:
+        return None
     names = [n for n in TABLE if TABLE[n].interpolation in data.decoded and at_hand(n)]
     backbone = smallest(names, size=data.images.size, channels=data.images.channels)
     if backbone is None:

@@ -7,21 +7,24 @@ that a kill in between still counts.
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from search.controls import answer_as_controls, first_known, score_controls
+from search.controls import answer_as_controls, score_controls
 from search.errors import TrialsError
+from search.keeping import keep_all_answers, ranked
+from search.ledger import Ledger, said
 from search.result import finite
 from search.rundir import RunDir
 from search.scores import Measured, compare, measured
 from search.trials import TrialRow, trial_seed
+from search.validation import choose_eligible, correct
 from xfer.data.dataset import Dataset
 from xfer.data.fact_table import FactTable
+from xfer.evaluate.calibration import Calibration
 from xfer.recipe import Objective, from_json, to_json
 
 
@@ -38,6 +41,9 @@ class Finished:
     controls: Mapping[str, Any] | None
     """By name, the same of what the winner has to beat, and by how much it does (`difference`, as
     `search.scores.compare` gives it); None: likewise."""
+    corrected: Mapping[str, Any] | None
+    """The best search score without the luck of the choice, as `search.validation.correct` gives
+    it."""
     opened: int
     """How often the test part has been opened in this run."""
     marks: tuple[str, ...]
@@ -79,6 +85,8 @@ def finish(
     *,
     demo: bool,
     facts: FactTable | None = None,
+    contents: Sequence[str] | None = None,
+    run_id: str = "",
     reopen_test: bool = False,
     folded: Folded | None = None,
     about: Mapping[str, Any] | None = None,
@@ -92,6 +100,8 @@ def finish(
         objective: what was maximised, and the rule for the threshold that ships.
         demo: the images are built in.
         facts: of all images, for the control that knows nothing else; None: there is none.
+        contents: digests of the test images, for the ledger; None: it is not written.
+        run_id: what tells this run from others of its name, in the ledger.
         folded: where trials were scored on folds: the winner is trained as a whole, on train with
             val to choose its epoch, and its threshold comes from the answers out of fold.
         reopen_test: score on the test part although an earlier winner of this run was.
@@ -103,16 +113,20 @@ def finish(
     """
     from xfer.checkpoint import read_best, restore_best
     from xfer.cross_validate import read_out_of_fold
+    from xfer.evaluate.calibration import fit_calibration
     from xfer.evaluate.thresholds import choose_threshold
     from xfer.export import export
     from xfer.models.interpolation import interpolation_of
     from xfer.numerics import pick_device
+    from xfer.steps import strata
 
-    best = choose_winner(rows)
+    keep_all_answers(run, rows, data, folds=folded is not None)
+    best, marks = choose_winner(rows), list[str]()
+    if best.state == "complete":
+        best, marks = choose_eligible(run, ranked(rows), data, objective)
     recipe = from_json(best.recipe)
     data = data.interpolated(interpolation_of(recipe.model))
     folder = run.checkpoint(best.number)
-    marks: list[str] = []
     if best.state != "complete":
         steps = "epochs" if folded is None else "folds"
         marks.append(
@@ -120,19 +134,32 @@ def finish(
             f"{len(best.scores)} {steps}. --resume with more --minutes goes on."
         )
     if folded is None:
-        kept = read_best(folder)
+        kept, asked = read_best(folder), data.splits["val"]
         chosen_on = f"validation, {len(kept.labels)} images"
     else:
         kept = read_out_of_fold(folder, len(best.scores))
+        asked = kept.rows
         chosen_on = (
             f"{len(kept.labels)} images of {len(best.scores)} folds, each answered by a model that "
             "had not seen it"
         )
         folder = _train_whole(folder / "whole", best, data, objective, folded)
     chosen = threshold = None
+    patients = [data.patients[i] for i in asked]
+    calibration = fit_calibration(kept.logits, kept.labels)
+    answered = calibration.apply(kept.logits)
+    if not calibration.ranks:
+        marks.append(calibration.said)
     if data.positive is not None:
-        scores = kept.probabilities[:, data.positive]
-        chosen = choose_threshold(objective.threshold, objective, scores, kept.labels)
+        scores = answered[:, data.positive]
+        chosen = choose_threshold(
+            objective.threshold,
+            objective,
+            scores,
+            kept.labels,
+            patients=patients,
+            subgroups=strata(objective, data, asked),
+        )
         if (scores >= chosen.value).all():
             marks.append(
                 f"The model tells nobody apart: at its threshold of {chosen.value:g} all "
@@ -165,7 +192,11 @@ def finish(
         note: dict[str, Any] = {"trial": best.number, "at": datetime.now(UTC).isoformat()}
         before = opened[:-1] if again else opened
         _write_opened(run, [*before, note])
-        scored = score(net, data, "test", threshold=None if chosen is None else chosen.value)
+        if contents is not None:
+            Ledger().open(contents, run=run.root, run_id=run_id, trial=best.number, at=note["at"])
+        scored = score(
+            net, data, "test", calibration, threshold=None if chosen is None else chosen.value
+        )
         trials = () if folded is not None else rows
         answers = answer_as_controls(data, objective, facts=facts, run=run, rows=trials)
         others = score_controls(answers, data, objective)
@@ -178,14 +209,27 @@ def finish(
     times = len(_opened(run))
     if times > 1:
         marks.append(f"The test part was opened {times} times for this run.")
+    on_validation = measured(
+        answered,
+        kept.labels,
+        patients,
+        data.classes,
+        threshold=None if chosen is None else chosen.value,
+    ).metrics
+    openings = None
+    if contents is not None:
+        openings = Ledger().look(contents)
+        if openings.count > 1 or openings.shared or openings.problem:
+            marks.append(said(openings))
     export(
         run.best,
         net,
         recipe,
         data,
         threshold=chosen,
+        calibration=calibration,
         metrics={
-            "val": _at_threshold(kept.probabilities, kept.labels, chosen) or best.val,
+            "val": on_validation,
             **({} if test is None else {"test": test}),
         },
         about=about,
@@ -196,6 +240,7 @@ def finish(
         threshold=threshold,
         test=test,
         controls=controls,
+        corrected=correct(run, ranked(rows), data, objective),
         opened=times,
         marks=tuple(marks),
     )
@@ -217,44 +262,18 @@ def _train_whole(
     return folder
 
 
-def _at_threshold(probabilities: Any, labels: Any, chosen: Any) -> dict[str, float] | None:
-    """Validation's metrics at the threshold that ships, as test's are; None: no threshold."""
-    from xfer.evaluate.metrics import evaluate_binary
-
-    if chosen is None:
-        return None
-    return evaluate_binary(probabilities[:, 1], labels, threshold=chosen.value)
-
-
-def score(net: Any, data: Dataset, part: str, *, threshold: float | None) -> Measured:
+def score(
+    net: Any, data: Dataset, part: str, calibration: Calibration, *, threshold: float | None
+) -> Measured:
     """Metrics of a model on one part of the data."""
-    import torch
-
     from xfer.steps import predict_logits
 
     rows = data.splits[part]
     device = next(net.parameters()).device
     logits = predict_logits(net, data.pixels, rows, device=device)
-    probabilities = torch.softmax(logits, dim=1).numpy()
+    probabilities = calibration.apply(logits.numpy())
     patients = [data.patients[i] for i in rows]
     return measured(probabilities, data.labels[rows], patients, data.classes, threshold=threshold)
-
-
-def keep_best_checkpoints(run: RunDir, rows: Sequence[TrialRow], *, keep: int) -> None:
-    """Removes the checkpoints of trials that have ended and are not among the best `keep`.
-
-    The first known configuration's stays: the winner is compared with it.
-    """
-    ended = [row for row in rows if row.state not in ("waiting", "running")]
-    ranked = sorted(
-        (row for row in ended if row.state == "complete" and row.value is not None),
-        key=lambda row: (-(row.value or 0.0), row.number),
-    )
-    first = first_known(rows)
-    kept = {row.number for row in ranked[:keep]} | ({first.number} if first else set())
-    for row in ended:
-        if row.number not in kept:
-            shutil.rmtree(run.checkpoint(row.number), ignore_errors=True)
 
 
 def _opened(run: RunDir) -> list[dict[str, Any]]:

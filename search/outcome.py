@@ -74,6 +74,7 @@ def write_outcome(
         interrupted=interrupted,
         marks=[*marks, *loading.marks, *(finished.marks if finished else ())],
         best=finished.best if finished else None,
+        corrected=finished.corrected if finished else None,
         threshold=finished.threshold if finished else None,
         test=finished.test if finished else None,
         controls=finished.controls if finished else None,

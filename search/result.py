@@ -30,6 +30,7 @@ def build_result(
     interrupted: bool = False,
     marks: Sequence[str] = (),
     best: TrialRow | None = None,
+    corrected: Mapping[str, Any] | None = None,
     threshold: Mapping[str, Any] | None = None,
     test: Mapping[str, Any] | None = None,
     controls: Mapping[str, Any] | None = None,
@@ -50,6 +51,7 @@ def build_result(
         interrupted: the search ended before its budget, from outside.
         marks: what a reader has to know before believing the rest, in words.
         best: the winner.
+        corrected: its search score without the luck of the choice.
         threshold: `value`, `chosen_on`, `rule`; None for several classes.
         test: as `with_intervals` gives it; None: the test part was not opened.
         controls: by name, the same of what the winner has to beat.
@@ -82,7 +84,7 @@ def build_result(
         "trials": {state: counts[state] for state in shown},
         "interrupted": interrupted,
         "marks": list(marks),
-        "best": None if best is None else _best(best),
+        "best": None if best is None else _best(best) | {"corrected": corrected},
         "threshold": None if threshold is None else dict(threshold),
         "test": None if test is None else dict(test),
         "controls": None if controls is None else dict(controls),

@@ -70,6 +70,10 @@ class RunDir:
         """The folder of one trial's last and best."""
         return self.checkpoints / str(number)
 
+    def answers(self, number: int) -> Path:
+        """What one finished trial answered on validation; stays when its checkpoint goes."""
+        return self.root / "answers" / f"{number}.npz"
+
     @property
     def best(self) -> Path:
         """The exported winner."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from search.amounts import bound, share
-from search.result import with_intervals
+from search.result import finite, with_intervals
 from xfer.recipe import Objective
 
 if TYPE_CHECKING:
@@ -45,8 +45,10 @@ def measured(
     """
     import numpy as np
 
-    from xfer.evaluate.bootstrap import intervals
+    from xfer.evaluate.bootstrap import intervals, share_of
     from xfer.evaluate.confusion import confusion_binary, confusion_matrix
+    from xfer.evaluate.predictive import Share, predictive_values
+    from xfer.evaluate.reliability import measure_reliability
     from xfer.evaluate.resampled import resample_binary, resample_classes
 
     if threshold is not None:
@@ -60,6 +62,13 @@ def measured(
         confusion = {"classes": list(classes), "matrix": matrix.tolist()}
         drawn = resample_classes(probabilities, labels, classes, patients)
     metrics = with_intervals(drawn.values, intervals(drawn), confusion)
+    metrics |= finite(measure_reliability(probabilities, labels, patients=patients))
+    if threshold is not None:
+        recall, specificity = (
+            Share(**{end: getattr(share_of(drawn, name), end) for end in ("value", "low", "high")})
+            for name in ("recall", "specificity")
+        )
+        metrics |= finite(predictive_values(recall, specificity))
     return Measured(metrics=metrics, resampled=drawn)
 
 
@@ -124,3 +133,13 @@ def compared_said(name: str, difference: dict[str, Any]) -> str:
     elif difference["high"] < 0:
         verdict = "better than the winner"
     return f"{name}: {verdict} ({metric} {value}, {low} to {high})."
+
+
+def corrected_said(corrected: dict[str, Any]) -> str:
+    """What is left of the best search score without the luck of the choice, in a sentence."""
+    low, high = bound(corrected["low"]), bound(corrected["high"])
+    return (
+        f"Best search score of {corrected['trials']} finished trials: "
+        f"{share(corrected['naive'])}; corrected for having been chosen among them: "
+        f"{share(corrected['value'])} ({low} to {high})."
+    )

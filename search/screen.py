@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from search.amounts import bound, setting, share
 from search.check.inspection import Inspection
+from search.check.objective import in_words
 from search.plan import Plan
 from search.rundir import RunDir
-from search.scores import compared_said
+from search.scores import compared_said, corrected_said
 
 if TYPE_CHECKING:
     from xfer.data.dataset import Loading
@@ -30,13 +31,10 @@ def tell_plan(plan: Plan, inspection: Inspection, say: Say) -> None:
     checked, source, splits = inspection.checked, inspection.source, inspection.splits
     for note in plan.notes:
         say(note)
-    weight = plan.objective.recall_weight
-    formula = f" ({share(weight)} recall + {share(1 - weight)} specificity)"
-    formula = formula if plan.objective.name == "recall_weighted" else ""
     known = ", ".join(plan.known) or "none"
     say(
         f"Space {plan.space.path.stem}: {len(checked.hyperparameters)} hyperparameters; known "
-        f"configurations, tried first: {known}; maximises {plan.objective.name}{formula}."
+        f"configurations, tried first: {known}; maximises {in_words(plan.objective)}."
     )
     if source is not None and splits is not None:
         parts = ", ".join(
@@ -90,6 +88,8 @@ def tell_end(run: RunDir, result: Mapping[str, Any], say: Say) -> None:
         params = ", ".join(f"{key}={setting(value)}" for key, value in best["params"].items())
         epoch = "" if best["epoch"] is None else f", epoch {best['epoch']}"
         say(f"Best: trial {best['number']}{name}{epoch}: {params}")
+    if best is not None and best["corrected"]:
+        say(corrected_said(best["corrected"]))
     if threshold is not None:
         say(f"Threshold: {threshold['said']}")
     say(f"Model: {run.best}    python -m xfer.predict {run.best} IMAGE...")

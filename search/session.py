@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 from search.check.inspection import Inspection, inspect
 from search.errors import SpaceError, TrialsError
-from search.finish import Folded, finish, keep_best_checkpoints
+from search.finish import Folded, finish
 from search.forecast import said
 from search.images import cut, load_images
+from search.keeping import keep_all_answers, keep_best_checkpoints
 from search.manifest import check_data, file_digest, new_manifest, resumed_manifest
 from search.messages import together
 from search.options import Options
@@ -160,6 +161,8 @@ def _run(
                 plan.objective,
                 demo=plan.demo,
                 facts=found.facts,
+                contents=None if plan.demo else [loading.digests[i] for i in data.splits["test"]],
+                run_id=manifest["begun"],
                 reopen_test=plan.options.reopen_test,
                 folded=folded,
                 about={"run": run.name, "space": plan.space.path.name, "seed": plan.options.seed}
@@ -196,6 +199,7 @@ def _search(
     from xfer.evaluate.objectives import best_constant
     from xfer.models.interpolation import interpolation_of
     from xfer.recipe import from_json
+    from xfer.steps import strata
 
     plan, run, data = context.plan, context.run, context.data
     columns = inspection.checked.ranges
@@ -228,7 +232,10 @@ def _search(
         folds=plan.options.folds,
         several_classes=data.positive is None,
         constant=best_constant(
-            plan.objective, data.labels[data.splits["val"]], classes=len(data.classes)
+            plan.objective,
+            data.labels[data.splits["val"]],
+            classes=len(data.classes),
+            subgroups=strata(plan.objective, data, data.splits["val"]),
         ),
         minutes=None if rest is None else rest / 60,
         demo=plan.demo,
@@ -254,6 +261,7 @@ def _search(
             if isinstance(event, TrialEnded):
                 rows = record.rows()
                 write_trials(context, rows)
+                keep_all_answers(run, rows, data, folds=folds is not None)
                 keep_best_checkpoints(run, rows, keep=plan.options.keep)
 
         with progress:

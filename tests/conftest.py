@@ -18,6 +18,15 @@ settings.register_profile("laws", deadline=None, max_examples=60)
 settings.load_profile("laws")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def ledger(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """No test counts openings in somebody's home."""
+    with pytest.MonkeyPatch.context() as patch:
+        if "XFER_LEDGER" not in os.environ:
+            patch.setenv("XFER_LEDGER", str(tmp_path_factory.mktemp("ledger")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def local_ray() -> Iterator[str]:
     """Two workers of one thread each; yields the address. Ended by what started it."""

@@ -23,12 +23,12 @@ from xfer.checkpoint import path_of, restore_best
 from xfer.chunks import blake2b
 from xfer.data.folds import Fold
 from xfer.errors import ModelFileError
-from xfer.evaluate.answers import unsaturated
+from xfer.evaluate.answers import ranked
 from xfer.evaluate.metrics import evaluate_binary, evaluate_classes
 from xfer.evaluate.objectives import search_score
 from xfer.numerics import pick_device, seed_of
 from xfer.recipe import Objective, Recipe, to_json
-from xfer.steps import Data, Rows, predict_logits
+from xfer.steps import Data, Rows, predict_logits, strata
 from xfer.tensorfile import read_file, write_file
 from xfer.train import EpochResult, fit
 
@@ -94,6 +94,7 @@ class _Parted:
     pixels: Any
     labels: npt.NDArray[np.int64]
     classes: tuple[str, ...]
+    subgroups: Sequence[str | None]
     splits: Mapping[str, Rows]
     digest: str
 
@@ -144,6 +145,7 @@ def cross_validate(
                 pixels=data.pixels,
                 labels=data.labels,
                 classes=tuple(data.classes),
+                subgroups=data.subgroups,
                 splits={"train": fold.train, "val": fold.stop},
                 digest=digest,
             ),
@@ -230,9 +232,14 @@ class _Round:
         """
         net = restore_best(self.folder, device=self.device)
         logits = predict_logits(net, self.data.pixels, self.val, device=self.device)
-        probabilities = unsaturated(logits.numpy())
+        probabilities = ranked(self.objective, logits.numpy())
         labels = self.data.labels[self.val]
-        score, threshold = search_score(self.objective, probabilities, labels)
+        score, threshold = search_score(
+            self.objective,
+            probabilities,
+            labels,
+            subgroups=strata(self.objective, self.data, self.val),
+        )
         metrics = (
             evaluate_classes(probabilities, labels, self.data.classes)
             if threshold is None

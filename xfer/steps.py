@@ -23,7 +23,7 @@ from xfer.optim import (
     parameter_groups,
     set_lr,
 )
-from xfer.recipe import Recipe
+from xfer.recipe import Objective, Recipe
 from xfer.schedules import schedule_factor
 from xfer.seen import as_trained, draw_orders, to_images
 
@@ -51,6 +51,11 @@ class Data(Protocol):
     @property
     def splits(self) -> Mapping[str, Rows]:
         """Rows of `train` and `val`."""
+        ...
+
+    @property
+    def subgroups(self) -> Sequence[str | None]:
+        """(images,), strata; asked for by an objective of the worst of them alone."""
         ...
 
     @property
@@ -225,6 +230,13 @@ class Training:
             steps=(self.epochs - first) * steps,
             losses=losses[first:],
         )
+
+
+def strata(objective: Objective, data: Data, rows: Rows) -> list[str | None] | None:
+    """Subgroups of these images, where the objective asks for the worst of them; else None."""
+    if objective.over != "worst_subgroup":
+        return None
+    return [data.subgroups[row] for row in rows]
 
 
 def head_epochs(recipe: Recipe) -> int:

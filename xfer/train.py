@@ -24,14 +24,14 @@ from torch.nn.functional import cross_entropy
 
 from xfer.checkpoint import Checkpoint, Run
 from xfer.errors import DataError, NotFinite, RecipeError
-from xfer.evaluate.answers import unsaturated
+from xfer.evaluate.answers import ranked
 from xfer.evaluate.metrics import evaluate_binary, evaluate_classes
 from xfer.evaluate.objectives import search_score
 from xfer.models.assembly import assemble
 from xfer.numerics import pick_device, repeatable, seed_of
 from xfer.recipe import Objective, Recipe, to_json
 from xfer.seen import epoch_generator
-from xfer.steps import Data, Training, head_epochs, predict_logits
+from xfer.steps import Data, Training, head_epochs, predict_logits, strata
 
 _NOISE = 2  # what a seed is for: dropout and the like; the others are in xfer.seen
 
@@ -110,7 +110,8 @@ def fit(
         if len(data.splits[part]) == 0:
             raise DataError(f"the {part} part of the data has no images.")
     truth = data.labels[data.splits["val"]]
-    search_score(objective, np.eye(len(data.classes))[truth], truth)  # told before any training
+    certain = np.eye(len(data.classes))[truth]
+    search_score(objective, certain, truth, subgroups=strata(objective, data, data.splits["val"]))
     device = pick_device() if device is None else torch.device(device)
     return _epochs(recipe, data, objective, seed=seed, folder=checkpoint, device=device)
 
@@ -190,8 +191,11 @@ def _validate(
         raise NotFinite(
             f"the loss on validation became {loss} in epoch {epoch}; a lower lr may help."
         )
-    probabilities = unsaturated(logits.numpy())
-    score, threshold = search_score(objective, probabilities, labels)
+    rows = data.splits["val"]
+    probabilities = ranked(objective, logits.numpy())
+    score, threshold = search_score(
+        objective, probabilities, labels, subgroups=strata(objective, data, rows)
+    )
     if threshold is None:
         metrics = evaluate_classes(probabilities, labels, data.classes)
     else:

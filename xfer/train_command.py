@@ -80,11 +80,13 @@ def _run(asked: argparse.Namespace) -> None:
 
     from xfer.checkpoint import read_best, restore_best
     from xfer.data.dataset import load_dataset
+    from xfer.evaluate.calibration import fit_calibration
     from xfer.evaluate.metrics import evaluate_binary, evaluate_classes
     from xfer.evaluate.thresholds import choose_threshold
     from xfer.export import export
     from xfer.models.interpolation import interpolation_of
     from xfer.numerics import pick_device
+    from xfer.steps import strata
     from xfer.store import Store, default_root
     from xfer.train import fit
 
@@ -121,14 +123,24 @@ def _run(asked: argparse.Namespace) -> None:
             print(f"stopped early: no better epoch in {recipe.early_stopping}")
 
     best = read_best(checkpoint)
+    calibration = fit_calibration(best.logits, best.labels)
+    probabilities = calibration.apply(best.logits)
+    print(calibration.said)
     if len(data.classes) == 2:
-        scores = best.probabilities[:, 1]
-        threshold = choose_threshold(objective.threshold, objective, scores, best.labels)
+        scores, rows = probabilities[:, 1], data.splits["val"]
+        threshold = choose_threshold(
+            objective.threshold,
+            objective,
+            scores,
+            best.labels,
+            patients=[data.patients[i] for i in rows],
+            subgroups=strata(objective, data, rows),
+        )
         metrics = evaluate_binary(scores, best.labels, threshold=threshold.value)
         print(threshold.said)
     else:
         threshold = None
-        metrics = evaluate_classes(best.probabilities, best.labels, data.classes)
+        metrics = evaluate_classes(probabilities, best.labels, data.classes)
     metrics = {"loss": best.result["val"]["loss"], **metrics}
     folder = export(
         asked.out / "best",
@@ -136,6 +148,7 @@ def _run(asked: argparse.Namespace) -> None:
         recipe,
         data,
         threshold=threshold,
+        calibration=calibration,
         metrics={"val": metrics},
         about={"seed": asked.seed, "epoch": best.result["epoch"]}
         | ({"splits": " ".join(loading.marks)} if loading.marks else {}),

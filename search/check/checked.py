@@ -11,6 +11,7 @@ from search.check.conditions import when
 from search.check.known import check_known
 from search.check.lines import Lines
 from search.check.notes import make_notes
+from search.check.objective import objective_problems
 from search.check.rules import (
     backbones_named,
     batches,
@@ -112,7 +113,7 @@ def check(
         *backbones_named(plan, drawn),
         *known_problems,
     ]
-    problems = []
+    problems = objective_problems(plan, classes=classes)
     for problem in dict.fromkeys(found):
         where = "" if problem.line is None else f"{plan.space.path.name}, line {problem.line}: "
         problems.append(where + problem.text)

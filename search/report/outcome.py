@@ -9,7 +9,7 @@ from typing import Any
 from search.amounts import bound, setting, share
 from search.report.html import Html, element, joined, number, table
 from search.report.reading import Reading, ranked
-from search.scores import compared_said
+from search.scores import compared_said, corrected_said
 
 
 def head(reading: Reading) -> Html:
@@ -93,6 +93,7 @@ def winner(reading: Reading) -> Html | None:
                 class_="soft",
             ),
             table(("metric", "value"), val),
+            element("p", corrected_said(best["corrected"])) if best.get("corrected") else None,
             element("details", element("summary", "The whole recipe"), element("pre", recipe))
             if recipe
             else None,

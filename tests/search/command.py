@@ -10,12 +10,12 @@ from typing import Any
 ROOT = Path(__file__).parents[2]
 DUE = {
     "space.py", "manifest.json", "audit.json", "study.db", "trials.csv", "tensorboard",
-    "checkpoints", "best", "report.html", "result.json", "test_opened.json",
+    "checkpoints", "answers", "best", "report.html", "result.json", "test_opened.json",
 }  # fmt: skip
 """What a finished run leaves in its folder."""
 DUE_OF_BEST = {
     "model.safetensors", "recipe.json", "preprocessing.json", "threshold.json", "metrics.json",
-    "model_card.md",
+    "model_card.md", "calibration.json",
 }  # fmt: skip
 """What it leaves of its winner."""
 

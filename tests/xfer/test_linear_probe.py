@@ -38,7 +38,9 @@ def test_every_part_that_is_asked_has_probabilities():
     assert set(found.probabilities) == {"val", "test"}
     assert found.probabilities["test"].shape == (15, 2)
     np.testing.assert_allclose(found.probabilities["test"].sum(axis=1), 1)
-    np.testing.assert_allclose(found.probabilities["test"], found.probabilities["val"][::2])
+    # Convolutions of another batch differ in their last bits.
+    same = pytest.approx(found.probabilities["val"][::2], abs=1e-4)
+    assert found.probabilities["test"] == same
 
 
 def test_even_a_random_backbone_tells_bright_squares_apart():

@@ -25,6 +25,7 @@ class TinyData:
     labels: np.ndarray
     splits: dict[str, np.ndarray]
     classes: tuple[str, ...] = ("square", "not")
+    subgroups: tuple[str | None, ...] = ()
     digest: str = field(default="digest of tiny data")
 
 

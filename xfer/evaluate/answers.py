@@ -9,6 +9,7 @@ import numpy.typing as npt
 from scipy.special import softmax
 
 from xfer.errors import DataError
+from xfer.recipe import Objective
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -128,3 +129,13 @@ def unsaturated(logits: npt.NDArray[np.float64]) -> FloatArray:
     """
     spread = float(np.ptp(logits, axis=1).max()) if len(logits) else 0.0
     return softmax(logits * min(1.0, LARGEST / spread) if spread else logits, axis=1)
+
+
+def ranked(objective: Objective, logits: npt.NDArray[np.float64]) -> FloatArray:
+    """What a search score is computed from: probabilities, `unsaturated` where order is all.
+
+    Args:
+        objective: of the search.
+        logits: (images, classes), finite.
+    """
+    return softmax(logits, axis=1) if objective.name == "log_loss" else unsaturated(logits)

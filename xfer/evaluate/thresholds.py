@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
 from typing import Any
@@ -13,8 +13,9 @@ import numpy.typing as npt
 from xfer.evaluate.answers import BoolArray, FloatArray, check_binary
 from xfer.evaluate.confusion import confusion_binary
 from xfer.evaluate.cuts import make_cuts
-from xfer.evaluate.intervals import lower_bound, trials_needed
+from xfer.evaluate.intervals import lower_bound_by_patient, trials_needed
 from xfer.evaluate.objectives import best_threshold
+from xfer.evaluate.weighted import RANKED
 from xfer.recipe import BestScore, FixedThreshold, Objective, TargetRecall, to_json
 
 Rule = TargetRecall | BestScore | FixedThreshold
@@ -44,7 +45,13 @@ class Chosen:
 
 
 def choose_threshold(
-    rule: Rule, objective: Objective, scores: npt.ArrayLike, labels: npt.ArrayLike
+    rule: Rule,
+    objective: Objective,
+    scores: npt.ArrayLike,
+    labels: npt.ArrayLike,
+    *,
+    patients: Sequence[str] | None = None,
+    subgroups: Sequence[str | None] | None = None,
 ) -> Chosen:
     """The threshold that ships, by one of three rules.
 
@@ -61,23 +68,28 @@ def choose_threshold(
         objective: what BestScore maximises.
         scores: (images,), probabilities of the positive class.
         labels: (images,), 1 for the positive class, 0 for all else.
+        patients: (images,), whose they are: several of one patient vouch for less than as many of
+            different ones (`lower_bound_by_patient`). None: each image is of another.
+        subgroups: (images,), for an objective of the worst subgroup.
 
     Raises:
         DataError: as `check_binary` says, or labels of one class only.
     """
     values, truth = check_binary(scores, labels, both_classes=True)
     positives = int(truth.sum())
+    whose = np.arange(len(truth)) if patients is None else np.asarray(patients)
+    whose = whose[truth]
     supported = True
     match rule:
         case TargetRecall(recall=target):
-            supported = positives >= trials_needed(target)
-            threshold = _for_recall(target, values, truth, bounded=supported)
+            supported = lower_bound_by_patient(np.ones(positives, bool), whose) >= target
+            threshold = _for_recall(target, values, truth, whose, bounded=supported)
         case BestScore():
-            _, threshold = best_threshold(objective, values, truth)
+            _, threshold = best_threshold(objective, values, truth, subgroups=subgroups)
         case FixedThreshold(value=threshold):
             pass
     found = int(confusion_binary(values, truth, threshold=threshold).tp)
-    bound = lower_bound(found, positives)
+    bound = lower_bound_by_patient(values[truth] >= threshold, whose)
     return Chosen(
         value=threshold,
         rule=to_json(rule),
@@ -87,8 +99,10 @@ def choose_threshold(
             objective,
             threshold=threshold,
             positives=positives,
+            patients=len(np.unique(whose)),
             found=found,
             bound=bound,
+            most=lower_bound_by_patient(np.ones(positives, bool), whose),
             supported=supported,
         ),
         positives=positives,
@@ -97,21 +111,26 @@ def choose_threshold(
     )
 
 
-def _for_recall(target: float, scores: FloatArray, labels: BoolArray, *, bounded: bool) -> float:
+def _for_recall(
+    target: float,
+    scores: FloatArray,
+    labels: BoolArray,
+    patients: npt.NDArray[np.generic],
+    *,
+    bounded: bool,
+) -> float:
     """The highest threshold whose recall, or whose lower bound of recall, reaches the target."""
     positives = int(labels.sum())
-    if bounded:
-        hits, most = 0, positives  # the bound rises with the hits: halve the range
-        while hits < most:
-            middle = (hits + most) // 2
-            if lower_bound(middle, positives) >= target:
-                most = middle
-            else:
-                hits = middle + 1
-    else:
-        hits = ceil(target * positives - 1e-9)  # .9 of 10 is 9, not the 9.000000000000002 of floats
+    hits = ceil(target * positives - 1e-9)  # .9 of 10 is 9, not the 9.000000000000002 of floats
     cuts = make_cuts(scores, labels)
-    return cuts.threshold(int(np.searchsorted(cuts.counts.tp, hits)))
+    first = int(np.searchsorted(cuts.counts.tp, hits))
+    if bounded:
+        of_positives = scores[labels]
+        for cut in range(first, len(cuts.counts.tp)):  # by patient the bound may fall with a hit
+            threshold = cuts.threshold(cut)
+            if lower_bound_by_patient(of_positives >= threshold, patients) >= target:
+                return threshold
+    return cuts.threshold(first)
 
 
 def _said(
@@ -120,27 +139,29 @@ def _said(
     *,
     threshold: float,
     positives: int,
+    patients: int,
     found: int,
     bound: float,
+    most: float,
     supported: bool,
 ) -> str:
+    whose = "" if patients == positives else f" of {patients} patients"
     got = (
-        f"at {threshold:.4g}, {found} of {positives} positive images are found "
+        f"at {threshold:.4g}, {found} of {positives} positive images{whose} are found "
         f"(recall {found / positives:.3f}, with 95 % confidence at least {_down(bound)})"
     )
     match rule:
         case TargetRecall(recall=target) if supported:
             return f"The highest threshold that vouches for a recall of {target:g}: {got}."
         case TargetRecall(recall=target):
-            most = _down(lower_bound(positives, positives))
+            needed = f"{trials_needed(target)}{' patients' if whose else ''} without a miss"
             return (
-                f"{positives} positive images cannot support a recall of {target:g}; "
-                f"the most they support is {most}, and {trials_needed(target)} without a miss "
-                f"would be needed. Instead, the highest threshold whose recall on these images "
-                f"reaches {target:g}: {got}."
+                f"{positives} positive images{whose} cannot support a recall of {target:g}; "
+                f"the most they support is {_down(most)}, and {needed} would be needed. Instead, "
+                f"the highest threshold whose recall on these images reaches {target:g}: {got}."
             )
         case BestScore():
-            ranked = objective.name in ("auroc", "average_precision")
+            ranked = objective.name in RANKED
             best = "balanced_accuracy" if ranked else objective.name
             return f"The threshold at which {best} is best on the images it was chosen on: {got}."
         case FixedThreshold():

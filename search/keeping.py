@@ -1,0 +1,39 @@
+"""What stays of trials that have ended: the models of the best, the answers of all finished."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+
+from search.controls import first_known
+from search.rundir import RunDir
+from search.trials import TrialRow
+from search.validation import keep_answers
+from xfer.data.dataset import Dataset
+
+
+def ranked(rows: Sequence[TrialRow]) -> list[TrialRow]:
+    """Finished trials, best first; of equal ones the earlier."""
+    return sorted(
+        (row for row in rows if row.state == "complete" and row.value is not None),
+        key=lambda row: (-(row.value or 0.0), row.number),
+    )
+
+
+def keep_all_answers(run: RunDir, rows: Sequence[TrialRow], data: Dataset, *, folds: bool) -> None:
+    """Keeps what every finished trial answered on validation, before its checkpoint goes."""
+    for row in ranked(rows):
+        keep_answers(run, row, data.splits["val"], folds=folds)
+
+
+def keep_best_checkpoints(run: RunDir, rows: Sequence[TrialRow], *, keep: int) -> None:
+    """Removes the checkpoints of trials that have ended and are not among the best `keep`.
+
+    The first known configuration's stays: the winner is compared with it.
+    """
+    ended = [row for row in rows if row.state not in ("waiting", "running")]
+    first = first_known(rows)
+    kept = {row.number for row in ranked(rows)[:keep]} | ({first.number} if first else set())
+    for row in ended:
+        if row.number not in kept:
+            shutil.rmtree(run.checkpoint(row.number), ignore_errors=True)

@@ -1,0 +1,171 @@
+"""What did each trial answer on validation? Kept of every finished trial, long after its model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from search.rundir import RunDir
+from search.trials import TrialRow
+from xfer.recipe import Objective
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from xfer.data.dataset import Dataset
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Answers:
+    """Of the epoch that counts, or of all folds."""
+
+    logits: np.ndarray
+    """float64 (images, classes)."""
+    labels: np.ndarray
+    """int64 (images,)."""
+    rows: np.ndarray
+    """int64 (images,), positions in the data."""
+
+
+def keep_answers(run: RunDir, row: TrialRow, rows: np.ndarray, *, folds: bool) -> None:
+    """Copies a finished trial's answers out of its checkpoint; once is enough.
+
+    Args:
+        run: its folder.
+        row: the trial.
+        rows: positions of the validation part.
+        folds: the trial was scored on folds.
+    """
+    import numpy as np
+
+    from xfer.checkpoint import read_best
+    from xfer.cross_validate import read_out_of_fold
+
+    file, checkpoint = run.answers(row.number), run.checkpoint(row.number)
+    if file.exists() or not checkpoint.is_dir():
+        return
+    if folds:
+        found = read_out_of_fold(checkpoint, len(row.scores))
+        rows = found.rows
+    else:
+        found = read_best(checkpoint)
+    file.parent.mkdir(exist_ok=True)
+    writing = file.with_suffix(".writing")
+    with writing.open("wb") as opened:
+        np.savez(opened, logits=found.logits, labels=found.labels, rows=rows)
+    writing.replace(file)
+
+
+def read_answers(run: RunDir, number: int) -> Answers | None:
+    """A trial's answers; None where it has none."""
+    import numpy as np
+
+    file = run.answers(number)
+    if not file.exists():
+        return None
+    with np.load(file) as arrays:
+        return Answers(logits=arrays["logits"], labels=arrays["labels"], rows=arrays["rows"])
+
+
+def choose_eligible(
+    run: RunDir, ranked: Sequence[TrialRow], data: Dataset, objective: Objective
+) -> tuple[TrialRow, list[str]]:
+    """The first trial that is shown to do more than give every image the same answer.
+
+    Args:
+        run: with answers.
+        ranked: finished trials, best first; at least one.
+        data: whose patients they are.
+        objective: what was maximised.
+
+    Returns:
+        the trial, and what has to be said of those before it; the first trial where none is shown.
+    """
+    from xfer.evaluate.answers import ranked as as_ranked
+    from xfer.evaluate.eligible import eligible
+    from xfer.steps import strata
+
+    passed: list[int] = []
+    for row in ranked:
+        answers = read_answers(run, row.number)
+        if answers is None or eligible(
+            objective,
+            as_ranked(objective, answers.logits),
+            answers.labels,
+            _whose(data, answers),
+            seed=_SEED,
+            subgroups=strata(objective, data, answers.rows),
+        ):
+            return row, [] if not passed else [_passed_over(passed)]
+        passed.append(row.number)
+    return ranked[0], [
+        "No trial is shown to be better than the same answer for every image: do not use this "
+        "model."
+    ]
+
+
+def _passed_over(numbers: Sequence[int]) -> str:
+    trials = f"trial {numbers[0]} was" if len(numbers) == 1 else (
+        f"trials {', '.join(map(str, numbers))} were"
+    )  # fmt: skip
+    return (
+        f"{trials[0].upper()}{trials[1:]} passed over in spite of a higher search score: not shown "
+        "to be better than the same answer for every image."
+    )
+
+
+def correct(
+    run: RunDir, rows: Sequence[TrialRow], data: Dataset, objective: Objective
+) -> dict[str, Any] | None:
+    """The best search score, corrected for having been chosen among these trials.
+
+    Returns:
+        `value`, `low` and `high`, the score as it was (`naive`) and the number of `trials`; None
+        where trials have no answers to the same images, or patients are too few.
+    """
+    import numpy as np
+
+    from xfer.errors import DataError
+    from xfer.evaluate.answers import ranked as as_ranked
+    from xfer.evaluate.selection import corrected
+
+    kept = [answers for row in rows if (answers := read_answers(run, row.number)) is not None]
+    if not kept or any(not np.array_equal(kept[0].rows, other.rows) for other in kept):
+        return None
+    given = np.stack([as_ranked(objective, answers.logits) for answers in kept])
+    binary = data.positive is not None
+    try:
+        found = corrected(
+            given[:, :, 1] if binary else given,
+            kept[0].labels,
+            _whose(data, kept[0]),
+            objective,
+            seed=_SEED,
+            repeats=40 if binary else 5,  # each class anew: slower
+        )
+    except DataError:
+        return None
+    return {
+        "value": found.corrected,
+        "low": found.low,
+        "high": found.high,
+        "naive": found.naive,
+        "trials": len(kept),
+    }
+
+
+def _whose(data: Dataset, answers: Answers) -> list[str] | None:
+    """Patients of the images; None where most images are of patients who have several classes.
+
+    Such patients are alike, and dealing them out anew says nothing of who is told from whom.
+    """
+    patients = [data.patients[i] for i in answers.rows]
+    classes: dict[str, set[int]] = {}
+    for patient, label in zip(patients, answers.labels.tolist(), strict=True):
+        classes.setdefault(patient, set()).add(label)
+    mixed = sum(len(classes[patient]) > 1 for patient in patients)
+    return None if 2 * mixed > len(patients) else patients
+
+
+_SEED = 0  # of draws: the same answers, the same verdict

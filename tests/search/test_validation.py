@@ -1,0 +1,118 @@
+"""Answers on validation are kept of every trial; who answers the same to everybody cannot win."""
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, get_args
+
+import numpy as np
+import pytest
+
+from search.keeping import ranked
+from search.rundir import RunDir
+from search.trials import TrialRow
+from search.validation import choose_eligible, correct, read_answers
+from xfer.evaluate.answers import ranked as as_ranked
+from xfer.evaluate.objectives import search_score
+from xfer.recipe import Objective
+from xfer.recipe.objective import ObjectiveName
+
+NUMBERS: dict[str, dict[str, Any]] = {
+    "cost": {"miss_cost": 5.0},
+    "specificity_at_recall": {"at": 0.9},
+    "recall_at_specificity": {"at": 0.9},
+    "partial_auroc": {"above": 0.8},
+    "recall_weighted": {"recall_weight": 0.75},
+}
+OBJECTIVES = [Objective(name, **NUMBERS.get(name, {})) for name in get_args(ObjectiveName)]
+IMAGES = 120
+LABELS = np.arange(IMAGES) // 2 % 2
+DATA: Any = SimpleNamespace(
+    patients=tuple(str(i // 2) for i in range(IMAGES)),
+    subgroups=(None,) * IMAGES,
+    positive=1,
+)
+
+
+def answers(kind: str) -> np.ndarray:
+    """Log-odds of a trial."""
+    rng = np.random.default_rng(0)
+    if kind == "sick":
+        return np.full(IMAGES, 900.0)
+    if kind == "nearly":
+        nearly = np.full(IMAGES, 900.0)
+        nearly[0] = -900.0  # one healthy image is told
+        return nearly
+    return 3.0 * (2 * LABELS - 1) + rng.normal(0, 2, IMAGES)
+
+
+def searched(folder: Path, *kinds: str, scores: list[float]) -> tuple[RunDir, list[TrialRow]]:
+    run = RunDir(folder)
+    rows = []
+    for number, (kind, score) in enumerate(zip(kinds, scores, strict=True)):
+        file = run.answers(number)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        logits = np.stack([np.zeros(IMAGES), answers(kind)], axis=1)
+        np.savez(file, logits=logits, labels=LABELS, rows=np.arange(IMAGES))
+        rows.append(
+            TrialRow(
+                number=number, name=None, state="complete", value=score, params={}, recipe={},
+                best_epoch=1, seconds=1.0, ended="all epochs",
+            )
+        )  # fmt: skip
+    return run, rows
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES, ids=lambda objective: objective.name)
+def test_a_constant_and_a_nearly_constant_trial_never_win(
+    tmp_path: Path, objective: Objective
+) -> None:
+    run, rows = searched(tmp_path, "sick", "nearly", "skilled", scores=[0.99, 0.98, 0.5])
+    best, said = choose_eligible(run, ranked(rows), DATA, objective)
+    assert best.number == 2
+    assert said == [
+        "Trials 0, 1 were passed over in spite of a higher search score: not shown to be better "
+        "than the same answer for every image."
+    ]
+
+
+def test_where_no_trial_is_shown_to_be_better_the_first_wins_and_it_is_said(
+    tmp_path: Path,
+) -> None:
+    run, rows = searched(tmp_path, "sick", "nearly", scores=[0.8, 0.9])
+    best, said = choose_eligible(run, ranked(rows), DATA, OBJECTIVES[0])
+    assert best.number == 1
+    assert said == [
+        "No trial is shown to be better than the same answer for every image: do not use this "
+        "model."
+    ]
+
+
+def test_a_skilled_trial_wins_without_a_word(tmp_path: Path) -> None:
+    run, rows = searched(tmp_path, "skilled", "sick", scores=[0.9, 0.75])
+    assert choose_eligible(run, ranked(rows), DATA, OBJECTIVES[0]) == (rows[0], [])
+
+
+def test_patients_who_all_have_both_classes_keep_nobody_from_winning(tmp_path: Path) -> None:
+    run, rows = searched(tmp_path, "sick", "skilled", scores=[0.9, 0.85])
+    mixed: Any = SimpleNamespace(
+        **vars(DATA) | {"patients": tuple(f"p{i % 30}" for i in range(IMAGES))}
+    )
+    assert len({(p, label) for p, label in zip(mixed.patients, LABELS, strict=True)}) == 60
+    best, _ = choose_eligible(run, ranked(rows), mixed, OBJECTIVES[0])
+    assert best.number == 1
+    assert correct(run, rows, mixed, OBJECTIVES[0]) is not None
+
+
+def test_the_best_score_is_corrected_among_all_that_have_answers(tmp_path: Path) -> None:
+    objective = OBJECTIVES[0]
+    run, rows = searched(tmp_path, "skilled", "nearly", scores=[0.9, 0.75])
+    found = correct(run, rows, DATA, objective)
+    assert found is not None
+    kept = read_answers(run, 0)
+    assert kept is not None
+    naive, _ = search_score(objective, as_ranked(objective, kept.logits), LABELS)
+    assert found["naive"] == pytest.approx(naive)
+    assert found["low"] <= found["value"] <= found["high"]
+    assert found["value"] < found["naive"]
+    assert found["trials"] == 2
+    assert correct(RunDir(tmp_path / "none"), rows, DATA, objective) is None
