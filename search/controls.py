@@ -167,16 +167,17 @@ def _probe(data: Dataset) -> Control | None:
 
 
 def _trained(run: RunDir, row: TrialRow, data: Dataset) -> Control:
-    import torch
-
     from xfer.checkpoint import read_best, restore_best
+    from xfer.evaluate.calibration import fit_calibration
     from xfer.models.interpolation import interpolation_of
     from xfer.numerics import pick_device
     from xfer.steps import predict_logits
 
     folder, device = run.checkpoint(row.number), pick_device()
+    kept = read_best(folder)
+    calibration = fit_calibration(kept.logits, kept.labels)
     pixels = data.interpolated(interpolation_of(from_json(row.recipe).model)).pixels
     net = restore_best(folder, device=device)
     logits = predict_logits(net, pixels, data.splits["test"], device=device)
-    test = torch.softmax(logits, dim=1).numpy()
-    return Control(name=FIRST, val=read_best(folder).probabilities, test=test)
+    test = calibration.apply(logits.numpy())
+    return Control(name=FIRST, val=calibration.apply(kept.logits), test=test)

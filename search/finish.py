@@ -9,14 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from search.controls import answer_as_controls, score_controls
 from search.errors import TrialsError
 from search.keeping import keep_all_answers, ranked
-from search.ledger import Ledger, said
+from search.opening import Sealed, open_test
 from search.result import finite
 from search.rundir import RunDir
 from search.scores import Measured, compare, measured
@@ -85,8 +84,7 @@ def finish(
     *,
     demo: bool,
     facts: FactTable | None = None,
-    contents: Sequence[str] | None = None,
-    run_id: str = "",
+    sealed: Sealed | None = None,
     reopen_test: bool = False,
     folded: Folded | None = None,
     about: Mapping[str, Any] | None = None,
@@ -100,8 +98,7 @@ def finish(
         objective: what was maximised, and the rule for the threshold that ships.
         demo: the images are built in.
         facts: of all images, for the control that knows nothing else; None: there is none.
-        contents: digests of the test images, for the ledger; None: it is not written.
-        run_id: what tells this run from others of its name, in the ledger.
+        sealed: the test images, for the ledger; None: it is not written.
         folded: where trials were scored on folds: the winner is trained as a whole, on train with
             val to choose its epoch, and its threshold comes from the answers out of fold.
         reopen_test: score on the test part although an earlier winner of this run was.
@@ -120,10 +117,10 @@ def finish(
     from xfer.numerics import pick_device
     from xfer.steps import strata
 
-    keep_all_answers(run, rows, data, folds=folded is not None)
+    keep_all_answers(run, rows, data, objective, folds=folded is not None)
     best, marks = choose_winner(rows), list[str]()
     if best.state == "complete":
-        best, marks = choose_eligible(run, ranked(rows), data, objective)
+        best, marks = choose_eligible(run, ranked(rows))
     recipe = from_json(best.recipe)
     data = data.interpolated(interpolation_of(recipe.model))
     folder = run.checkpoint(best.number)
@@ -160,6 +157,11 @@ def finish(
             patients=patients,
             subgroups=strata(objective, data, asked),
         )
+        if (scores < chosen.value).all():
+            marks.append(
+                f"At its threshold of {chosen.value:g} the model calls none of the {len(scores):,} "
+                f"images it was chosen on {data.classes[data.positive]}: everybody is missed."
+            )
         if (scores >= chosen.value).all():
             marks.append(
                 f"The model tells nobody apart: at its threshold of {chosen.value:g} all "
@@ -175,52 +177,38 @@ def finish(
         if not chosen.supported:
             marks.append(chosen.said)
     net = restore_best(folder, device=pick_device())
-    opened = _opened(run)
-    test = controls = None
-    # The winner that was scored before: its result stands. A kill in between left no result, and
-    # the same model gives the same one.
-    again = bool(opened) and opened[-1]["trial"] == best.number
-    if again and "test" in opened[-1]:
-        test, controls = opened[-1]["test"], opened[-1].get("controls")
-    elif opened and not again and not reopen_test:
-        marks.append(
-            f"The test part was opened for trial {opened[-1]['trial']} already; trial "
-            f"{best.number}, better on validation, was not scored on it. --resume --reopen-test "
-            "does that, and every output will say so."
-        )
-    else:
-        note: dict[str, Any] = {"trial": best.number, "at": datetime.now(UTC).isoformat()}
-        before = opened[:-1] if again else opened
-        _write_opened(run, [*before, note])
-        if contents is not None:
-            Ledger().open(contents, run=run.root, run_id=run_id, trial=best.number, at=note["at"])
-        scored = score(
-            net, data, "test", calibration, threshold=None if chosen is None else chosen.value
-        )
-        trials = () if folded is not None else rows
+    at = None if chosen is None else chosen.value
+    scored: list[Measured] = []
+
+    def on_test() -> Measured:
+        scored[:] = scored or [score(net, data, "test", calibration, threshold=at)]
+        return scored[0]
+
+    def against() -> dict[str, Any]:
+        trials = [row for row in rows if row.number != best.number and folded is None]
         answers = answer_as_controls(data, objective, facts=facts, run=run, rows=trials)
         others = score_controls(answers, data, objective)
-        test = scored.metrics
-        controls = {
-            name: finite(other.metrics | {"difference": compare(scored, other, objective)})
+        return {
+            name: finite(other.metrics | {"difference": compare(on_test(), other, objective)})
             for name, other in others.items()
         }
-        _write_opened(run, [*before, note | {"test": test, "controls": controls}])
-    times = len(_opened(run))
-    if times > 1:
-        marks.append(f"The test part was opened {times} times for this run.")
+
+    opened = open_test(
+        run,
+        {"trial": best.number, "epoch": best.best_epoch, "steps": len(best.scores), "at_least": at},
+        score=lambda: on_test().metrics,
+        compare=against,
+        sealed=sealed,
+        reopen=reopen_test,
+    )
+    marks += opened.marks
     on_validation = measured(
         answered,
         kept.labels,
         patients,
         data.classes,
-        threshold=None if chosen is None else chosen.value,
+        threshold=at,
     ).metrics
-    openings = None
-    if contents is not None:
-        openings = Ledger().look(contents)
-        if openings.count > 1 or openings.shared or openings.problem:
-            marks.append(said(openings))
     export(
         run.best,
         net,
@@ -230,18 +218,18 @@ def finish(
         calibration=calibration,
         metrics={
             "val": on_validation,
-            **({} if test is None else {"test": test}),
+            **({} if opened.test is None else {"test": opened.test}),
         },
-        about=about,
+        about={**(about or {}), **({"marks": " ".join(marks)} if marks else {})},
         demo=demo,
     )
     return Finished(
         best=best,
         threshold=threshold,
-        test=test,
-        controls=controls,
+        test=opened.test,
+        controls=opened.controls,
         corrected=correct(run, ranked(rows), data, objective),
-        opened=times,
+        opened=opened.times,
         marks=tuple(marks),
     )
 
@@ -274,11 +262,3 @@ def score(
     probabilities = calibration.apply(logits.numpy())
     patients = [data.patients[i] for i in rows]
     return measured(probabilities, data.labels[rows], patients, data.classes, threshold=threshold)
-
-
-def _opened(run: RunDir) -> list[dict[str, Any]]:
-    return run.read_json(run.test_opened) if run.test_opened.exists() else []
-
-
-def _write_opened(run: RunDir, notes: Sequence[Mapping[str, Any]]) -> None:
-    run.write_json(run.test_opened, list(notes))

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from search.controls import first_known
 from search.rundir import RunDir
 from search.trials import TrialRow
-from search.validation import keep_answers
+from search.validation import keep_answers, may_win
 from xfer.data.dataset import Dataset
+from xfer.recipe import Objective
 
 
 def ranked(rows: Sequence[TrialRow]) -> list[TrialRow]:
@@ -20,20 +21,25 @@ def ranked(rows: Sequence[TrialRow]) -> list[TrialRow]:
     )
 
 
-def keep_all_answers(run: RunDir, rows: Sequence[TrialRow], data: Dataset, *, folds: bool) -> None:
+def keep_all_answers(
+    run: RunDir, rows: Sequence[TrialRow], data: Dataset, objective: Objective, *, folds: bool
+) -> None:
     """Keeps what every finished trial answered on validation, before its checkpoint goes."""
     for row in ranked(rows):
-        keep_answers(run, row, data.splits["val"], folds=folds)
+        keep_answers(run, row, data, objective, folds=folds)
 
 
 def keep_best_checkpoints(run: RunDir, rows: Sequence[TrialRow], *, keep: int) -> None:
-    """Removes the checkpoints of trials that have ended and are not among the best `keep`.
+    """Removes the checkpoints of trials that have ended, but for the best `keep`.
 
-    The first known configuration's stays: the winner is compared with it.
+    Of those that may win as many stay, too, and the first known configuration's: the winner is
+    compared with it.
     """
     ended = [row for row in rows if row.state not in ("waiting", "running")]
     first = first_known(rows)
-    kept = {row.number for row in ranked(rows)[:keep]} | ({first.number} if first else set())
+    best = ranked(rows)
+    eligible = [row for row in best if may_win(run, row.number)]
+    kept = {row.number for row in (*best[:keep], *eligible[:keep], *([first] if first else []))}
     for row in ended:
         if row.number not in kept:
             shutil.rmtree(run.checkpoint(row.number), ignore_errors=True)

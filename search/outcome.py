@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from search.finish import Finished
+from search.errors import TrialsError
+from search.finish import Finished, choose_winner
+from search.opening import read_openings
 from search.plan import Plan
 from search.result import build_result
 from search.rundir import RunDir
@@ -62,6 +64,10 @@ def write_outcome(
     from search.report import write_report
 
     plan, run, loading = context.plan, context.run, context.loading
+    notes = read_openings(run)
+    last = notes[-1] if notes else {}
+    best = finished.best if finished else _best(rows)
+    tested = finished is None and best is not None and last.get("trial") == best.number
     marks = ["DEMO, SYNTHETIC IMAGES"] if plan.demo else []
     result = build_result(
         name=run.name,
@@ -70,14 +76,14 @@ def write_outcome(
         objective=plan.objective,
         positive=None if context.data.positive is None else context.data.classes[1],
         rows=rows,
-        opened=finished.opened if finished else 0,
+        opened=finished.opened if finished else len(notes),
         interrupted=interrupted,
         marks=[*marks, *loading.marks, *(finished.marks if finished else ())],
-        best=finished.best if finished else None,
+        best=best,
         corrected=finished.corrected if finished else None,
         threshold=finished.threshold if finished else None,
-        test=finished.test if finished else None,
-        controls=finished.controls if finished else None,
+        test=finished.test if finished else last.get("test") if tested else None,
+        controls=finished.controls if finished else last.get("controls") if tested else None,
         data=loading.summary(),
         seconds={"total": time.monotonic() - context.began, "decode": loading.seconds},
         counters={"images_decoded": loading.images_decoded},
@@ -86,3 +92,11 @@ def write_outcome(
     run.write_json(run.result, result)
     write_report(run.root)
     return result
+
+
+def _best(rows: Sequence[TrialRow]) -> TrialRow | None:
+    """The best so far, of a search that was ended before it was finished."""
+    try:
+        return choose_winner(rows)
+    except TrialsError:
+        return None

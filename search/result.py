@@ -87,6 +87,7 @@ def build_result(
         "best": None if best is None else _best(best) | {"corrected": corrected},
         "threshold": None if threshold is None else dict(threshold),
         "test": None if test is None else dict(test),
+        "opened": opened,
         "controls": None if controls is None else dict(controls),
         "ensemble": None,
         "front": None,

@@ -21,6 +21,7 @@ from search.images import cut, load_images
 from search.keeping import keep_all_answers, keep_best_checkpoints
 from search.manifest import check_data, file_digest, new_manifest, resumed_manifest
 from search.messages import together
+from search.opening import Sealed
 from search.options import Options
 from search.outcome import Context, write_outcome, write_trials
 from search.outlook import foresee
@@ -149,7 +150,10 @@ def _run(
             about={"space": plan.space.path.name, "objective": plan.objective.name},
         ) as record,
     ):
-        folded = None
+        folded = sealed = None
+        if not plan.demo:
+            contents = [loading.digests[i] for i in data.splits["test"]]
+            sealed = Sealed(contents=contents, run_id=manifest["begun"])
         if folds is not None:
             folded = Folded(seed=plan.options.seed, threads=slots.threads)
         try:
@@ -161,8 +165,7 @@ def _run(
                 plan.objective,
                 demo=plan.demo,
                 facts=found.facts,
-                contents=None if plan.demo else [loading.digests[i] for i in data.splits["test"]],
-                run_id=manifest["begun"],
+                sealed=sealed,
                 reopen_test=plan.options.reopen_test,
                 folded=folded,
                 about={"run": run.name, "space": plan.space.path.name, "seed": plan.options.seed}
@@ -261,7 +264,7 @@ def _search(
             if isinstance(event, TrialEnded):
                 rows = record.rows()
                 write_trials(context, rows)
-                keep_all_answers(run, rows, data, folds=folds is not None)
+                keep_all_answers(run, rows, data, plan.objective, folds=folds is not None)
                 keep_best_checkpoints(run, rows, keep=plan.options.keep)
 
         with progress:

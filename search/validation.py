@@ -26,19 +26,22 @@ class Answers:
     """int64 (images,)."""
     rows: np.ndarray
     """int64 (images,), positions in the data."""
+    eligible: bool
+    """They are shown to be better than the same answer for every image."""
 
 
-def keep_answers(run: RunDir, row: TrialRow, rows: np.ndarray, *, folds: bool) -> None:
-    """Copies a finished trial's answers out of its checkpoint; once is enough.
+def keep_answers(
+    run: RunDir, row: TrialRow, data: Dataset, objective: Objective, *, folds: bool
+) -> None:
+    """Copies a finished trial's answers out of its checkpoint, and judges them; once is enough.
 
     Args:
         run: its folder.
         row: the trial.
-        rows: positions of the validation part.
+        data: of the answers.
+        objective: by which they are shown to be better than a constant, or not.
         folds: the trial was scored on folds.
     """
-    import numpy as np
-
     from xfer.checkpoint import read_best
     from xfer.cross_validate import read_out_of_fold
 
@@ -50,11 +53,59 @@ def keep_answers(run: RunDir, row: TrialRow, rows: np.ndarray, *, folds: bool) -
         rows = found.rows
     else:
         found = read_best(checkpoint)
+        rows = data.splits["val"]
+    write_answers(
+        run, row.number, data, objective, logits=found.logits, labels=found.labels, rows=rows
+    )
+
+
+def write_answers(
+    run: RunDir,
+    number: int,
+    data: Dataset,
+    objective: Objective,
+    *,
+    logits: np.ndarray,
+    labels: np.ndarray,
+    rows: np.ndarray,
+) -> None:
+    """Judges a trial's answers, and writes them.
+
+    Args:
+        run: its folder.
+        number: the trial's.
+        data: whose patients and subgroups they are.
+        objective: by which they are shown to be better than a constant, or not.
+        logits: float64 (images, classes).
+        labels: int64 (images,).
+        rows: int64 (images,), positions in the data.
+    """
+    import numpy as np
+
+    from xfer.evaluate.answers import ranked as as_ranked
+    from xfer.evaluate.eligible import eligible
+    from xfer.steps import strata
+
+    file = run.answers(number)
+    better = eligible(
+        objective,
+        as_ranked(objective, logits),
+        labels,
+        _whose(data, labels, rows),
+        seed=_SEED,
+        subgroups=strata(objective, data, rows),
+    )
     file.parent.mkdir(exist_ok=True)
     writing = file.with_suffix(".writing")
     with writing.open("wb") as opened:
-        np.savez(opened, logits=found.logits, labels=found.labels, rows=rows)
+        np.savez(opened, logits=logits, labels=labels, rows=rows, eligible=better)
     writing.replace(file)
+
+
+def may_win(run: RunDir, number: int) -> bool:
+    """Whether a trial is shown to be better than the same answer for every image."""
+    answers = read_answers(run, number)
+    return answers is not None and answers.eligible
 
 
 def read_answers(run: RunDir, number: int) -> Answers | None:
@@ -65,40 +116,29 @@ def read_answers(run: RunDir, number: int) -> Answers | None:
     if not file.exists():
         return None
     with np.load(file) as arrays:
-        return Answers(logits=arrays["logits"], labels=arrays["labels"], rows=arrays["rows"])
+        eligible = bool(arrays["eligible"])
+        return Answers(
+            logits=arrays["logits"],
+            labels=arrays["labels"],
+            rows=arrays["rows"],
+            eligible=eligible,
+        )
 
 
-def choose_eligible(
-    run: RunDir, ranked: Sequence[TrialRow], data: Dataset, objective: Objective
-) -> tuple[TrialRow, list[str]]:
+def choose_eligible(run: RunDir, ranked: Sequence[TrialRow]) -> tuple[TrialRow, list[str]]:
     """The first trial that is shown to do more than give every image the same answer.
 
     Args:
-        run: with answers.
+        run: with answers, and with the checkpoints of those that may win.
         ranked: finished trials, best first; at least one.
-        data: whose patients they are.
-        objective: what was maximised.
 
     Returns:
         the trial, and what has to be said of those before it; the first trial where none is shown.
     """
-    from xfer.evaluate.answers import ranked as as_ranked
-    from xfer.evaluate.eligible import eligible
-    from xfer.steps import strata
-
-    passed: list[int] = []
-    for row in ranked:
-        answers = read_answers(run, row.number)
-        if answers is None or eligible(
-            objective,
-            as_ranked(objective, answers.logits),
-            answers.labels,
-            _whose(data, answers),
-            seed=_SEED,
-            subgroups=strata(objective, data, answers.rows),
-        ):
-            return row, [] if not passed else [_passed_over(passed)]
-        passed.append(row.number)
+    for place, row in enumerate(ranked):
+        if may_win(run, row.number) and run.checkpoint(row.number).is_dir():
+            passed = [other.number for other in ranked[:place]]
+            return row, [_passed_over(passed)] if passed else []
     return ranked[0], [
         "No trial is shown to be better than the same answer for every image: do not use this "
         "model."
@@ -118,7 +158,9 @@ def _passed_over(numbers: Sequence[int]) -> str:
 def correct(
     run: RunDir, rows: Sequence[TrialRow], data: Dataset, objective: Objective
 ) -> dict[str, Any] | None:
-    """The best search score, corrected for having been chosen among these trials.
+    """The best search score, corrected for having been chosen among the trials that may win.
+
+    With folds it is the score of all answers out of fold together.
 
     Returns:
         `value`, `low` and `high`, the score as it was (`naive`) and the number of `trials`; None
@@ -130,7 +172,10 @@ def correct(
     from xfer.evaluate.answers import ranked as as_ranked
     from xfer.evaluate.selection import corrected
 
-    kept = [answers for row in rows if (answers := read_answers(run, row.number)) is not None]
+    found_of = [read_answers(run, row.number) for row in rows]
+    kept = [answers for answers in found_of if answers is not None and answers.eligible]
+    if objective.over == "worst_subgroup":  # the correction knows no subgroups
+        return None
     if not kept or any(not np.array_equal(kept[0].rows, other.rows) for other in kept):
         return None
     given = np.stack([as_ranked(objective, answers.logits) for answers in kept])
@@ -139,7 +184,7 @@ def correct(
         found = corrected(
             given[:, :, 1] if binary else given,
             kept[0].labels,
-            _whose(data, kept[0]),
+            _whose(data, kept[0].labels, kept[0].rows),
             objective,
             seed=_SEED,
             repeats=40 if binary else 5,  # each class anew: slower
@@ -155,14 +200,14 @@ def correct(
     }
 
 
-def _whose(data: Dataset, answers: Answers) -> list[str] | None:
+def _whose(data: Dataset, labels: np.ndarray, rows: np.ndarray) -> list[str] | None:
     """Patients of the images; None where most images are of patients who have several classes.
 
     Such patients are alike, and dealing them out anew says nothing of who is told from whom.
     """
-    patients = [data.patients[i] for i in answers.rows]
+    patients = [data.patients[i] for i in rows]
     classes: dict[str, set[int]] = {}
-    for patient, label in zip(patients, answers.labels.tolist(), strict=True):
+    for patient, label in zip(patients, labels.tolist(), strict=True):
         classes.setdefault(patient, set()).add(label)
     mixed = sum(len(classes[patient]) > 1 for patient in patients)
     return None if 2 * mixed > len(patients) else patients

@@ -129,6 +129,8 @@ def final_table(reading: Reading) -> Html:
     test = reading.result.get("test")
     if not test:
         text = "The test part has not been opened."
+        if reading.result.get("opened"):
+            text = "The test part was opened for another model, and not for this one."
         return joined([element("h2", "On the test part"), element("p", text)])
     rows = [
         _metric_row(name, value)
@@ -138,12 +140,19 @@ def final_table(reading: Reading) -> Html:
     return joined(
         [
             element("h2", "On the test part"),
-            element("p", "Opened once, after everything was chosen. Intervals of 95 %."),
+            element(
+                "p", f"Opened {_times(reading)}, after everything was chosen. Intervals of 95 %."
+            ),
             table(("metric", "value", "from", "to"), rows),
             confusion(test, positive=_positive(reading)),
             controls(reading.result),
         ]
     )
+
+
+def _times(reading: Reading) -> str:
+    times = reading.result.get("opened", 1)
+    return "once" if times == 1 else f"{times} times"
 
 
 def controls(result: Mapping[str, Any]) -> Html | None:

@@ -101,7 +101,7 @@ def test_every_metric_has_its_ends_and_what_is_not_finite_is_null() -> None:
 
 KEYS = {
     "name", "answer", "demo", "seed", "objective", "trials", "interrupted", "marks", "best",
-    "threshold", "test", "controls", "ensemble", "front", "data", "seconds", "counters",
+    "threshold", "test", "opened", "controls", "ensemble", "front", "data", "seconds", "counters",
 }  # fmt: skip
 
 

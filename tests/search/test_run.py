@@ -66,19 +66,25 @@ def test_the_summary_says_what_the_screen_says(digits: str, place: Path) -> None
     assert result["test"]["recall"]["value"] == counts["tp"] / (counts["tp"] + counts["fn"])
     kept = {int(path.name) for path in (place / "runs" / "eights" / "checkpoints").iterdir()}
     assert result["best"]["number"] in kept
-    assert len(kept) <= 3
+    assert len(kept) <= 3 + 3 + 1  # the best, the best that may win, the first known one
 
 
 @pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="reads /proc")
 def test_no_process_is_left_behind(digits: str, place: Path) -> None:
-    left = []
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            if f"XFER_CACHE={place}/cache".encode() in (process / "environ").read_bytes():
-                left.append((process / "cmdline").read_bytes())
-        except OSError:
-            continue  # it has ended, or is somebody else's
-    assert not left
+    def left() -> list[bytes]:
+        found = []
+        for process in Path("/proc").glob("[0-9]*"):
+            try:
+                if f"XFER_CACHE={place}/cache".encode() in (process / "environ").read_bytes():
+                    found.append((process / "cmdline").read_bytes())
+            except OSError:
+                continue  # it has ended, or is somebody else's
+        return found
+
+    end = time.monotonic() + 10  # a killed process takes its time on a loaded machine
+    while left() and time.monotonic() < end:
+        time.sleep(0.2)
+    assert not left()
 
 
 @pytest.mark.slow

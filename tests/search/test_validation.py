@@ -7,10 +7,10 @@ from typing import Any, get_args
 import numpy as np
 import pytest
 
-from search.keeping import ranked
+from search.keeping import keep_best_checkpoints, ranked
 from search.rundir import RunDir
 from search.trials import TrialRow
-from search.validation import choose_eligible, correct, read_answers
+from search.validation import choose_eligible, correct, read_answers, write_answers
 from xfer.evaluate.answers import ranked as as_ranked
 from xfer.evaluate.objectives import search_score
 from xfer.recipe import Objective
@@ -45,14 +45,18 @@ def answers(kind: str) -> np.ndarray:
     return 3.0 * (2 * LABELS - 1) + rng.normal(0, 2, IMAGES)
 
 
-def searched(folder: Path, *kinds: str, scores: list[float]) -> tuple[RunDir, list[TrialRow]]:
+def searched(
+    folder: Path, *kinds: str, scores: list[float], objective: Objective, data: Any = DATA
+) -> tuple[RunDir, list[TrialRow]]:
     run = RunDir(folder)
+    run.root.mkdir(exist_ok=True)
     rows = []
     for number, (kind, score) in enumerate(zip(kinds, scores, strict=True)):
-        file = run.answers(number)
-        file.parent.mkdir(parents=True, exist_ok=True)
         logits = np.stack([np.zeros(IMAGES), answers(kind)], axis=1)
-        np.savez(file, logits=logits, labels=LABELS, rows=np.arange(IMAGES))
+        write_answers(
+            run, number, data, objective, logits=logits, labels=LABELS, rows=np.arange(IMAGES)
+        )
+        run.checkpoint(number).mkdir(parents=True)
         rows.append(
             TrialRow(
                 number=number, name=None, state="complete", value=score, params={}, recipe={},
@@ -66,8 +70,10 @@ def searched(folder: Path, *kinds: str, scores: list[float]) -> tuple[RunDir, li
 def test_a_constant_and_a_nearly_constant_trial_never_win(
     tmp_path: Path, objective: Objective
 ) -> None:
-    run, rows = searched(tmp_path, "sick", "nearly", "skilled", scores=[0.99, 0.98, 0.5])
-    best, said = choose_eligible(run, ranked(rows), DATA, objective)
+    run, rows = searched(
+        tmp_path, "sick", "nearly", "skilled", scores=[0.99, 0.98, 0.5], objective=objective
+    )
+    best, said = choose_eligible(run, ranked(rows))
     assert best.number == 2
     assert said == [
         "Trials 0, 1 were passed over in spite of a higher search score: not shown to be better "
@@ -78,8 +84,8 @@ def test_a_constant_and_a_nearly_constant_trial_never_win(
 def test_where_no_trial_is_shown_to_be_better_the_first_wins_and_it_is_said(
     tmp_path: Path,
 ) -> None:
-    run, rows = searched(tmp_path, "sick", "nearly", scores=[0.8, 0.9])
-    best, said = choose_eligible(run, ranked(rows), DATA, OBJECTIVES[0])
+    run, rows = searched(tmp_path, "sick", "nearly", scores=[0.8, 0.9], objective=OBJECTIVES[0])
+    best, said = choose_eligible(run, ranked(rows))
     assert best.number == 1
     assert said == [
         "No trial is shown to be better than the same answer for every image: do not use this "
@@ -88,24 +94,26 @@ def test_where_no_trial_is_shown_to_be_better_the_first_wins_and_it_is_said(
 
 
 def test_a_skilled_trial_wins_without_a_word(tmp_path: Path) -> None:
-    run, rows = searched(tmp_path, "skilled", "sick", scores=[0.9, 0.75])
-    assert choose_eligible(run, ranked(rows), DATA, OBJECTIVES[0]) == (rows[0], [])
+    run, rows = searched(tmp_path, "skilled", "sick", scores=[0.9, 0.75], objective=OBJECTIVES[0])
+    assert choose_eligible(run, ranked(rows)) == (rows[0], [])
 
 
 def test_patients_who_all_have_both_classes_keep_nobody_from_winning(tmp_path: Path) -> None:
-    run, rows = searched(tmp_path, "sick", "skilled", scores=[0.9, 0.85])
     mixed: Any = SimpleNamespace(
         **vars(DATA) | {"patients": tuple(f"p{i % 30}" for i in range(IMAGES))}
     )
     assert len({(p, label) for p, label in zip(mixed.patients, LABELS, strict=True)}) == 60
-    best, _ = choose_eligible(run, ranked(rows), mixed, OBJECTIVES[0])
+    run, rows = searched(
+        tmp_path, "sick", "skilled", scores=[0.9, 0.85], objective=OBJECTIVES[0], data=mixed
+    )
+    best, _ = choose_eligible(run, ranked(rows))
     assert best.number == 1
     assert correct(run, rows, mixed, OBJECTIVES[0]) is not None
 
 
 def test_the_best_score_is_corrected_among_all_that_have_answers(tmp_path: Path) -> None:
     objective = OBJECTIVES[0]
-    run, rows = searched(tmp_path, "skilled", "nearly", scores=[0.9, 0.75])
+    run, rows = searched(tmp_path, "skilled", "nearly", scores=[0.9, 0.75], objective=objective)
     found = correct(run, rows, DATA, objective)
     assert found is not None
     kept = read_answers(run, 0)
@@ -113,6 +121,15 @@ def test_the_best_score_is_corrected_among_all_that_have_answers(tmp_path: Path)
     naive, _ = search_score(objective, as_ranked(objective, kept.logits), LABELS)
     assert found["naive"] == pytest.approx(naive)
     assert found["low"] <= found["value"] <= found["high"]
-    assert found["value"] < found["naive"]
-    assert found["trials"] == 2
+    assert found["trials"] == 1  # who cannot win is not among them
     assert correct(RunDir(tmp_path / "none"), rows, DATA, objective) is None
+
+
+def test_what_may_win_keeps_its_checkpoint(tmp_path: Path) -> None:
+    kinds = ["sick", "nearly", "sick", "skilled", "skilled", "sick"]
+    scores = [0.99, 0.98, 0.97, 0.6, 0.5, 0.4]
+    run, rows = searched(tmp_path, *kinds, scores=scores, objective=OBJECTIVES[0])
+    keep_best_checkpoints(run, rows, keep=2)
+    left = {int(path.name) for path in run.checkpoints.iterdir()}
+    assert left == {0, 1, 3, 4}
+    assert choose_eligible(run, ranked(rows))[0].number == 3
