@@ -281,6 +281,16 @@ def _compare(folder: Path, header: Header, run: Run) -> None:
     if other:
         raise ModelFileError(
             f"checkpoint {folder} belongs to another run: "
-            + "; ".join(f"{name} was {there.get(name)!r}, is {here[name]!r}" for name in other)
+            + "; ".join(_changed(name, there.get(name), here[name]) for name in other)
             + ". Choose another folder, or delete it to train anew."
         )
+
+
+def _changed(name: str, before: Any, now: Any) -> str:
+    """What of a value changed, in words: of a recipe the fields that did."""
+    if isinstance(before, Mapping) and isinstance(now, Mapping):
+        fields = [key for key in now if before.get(key) != now[key]]
+        return "; ".join(_changed(f"{name}.{key}", before.get(key), now[key]) for key in fields)
+    if name == "data":
+        return "the images, their labels or their parts are others"
+    return f"{name} was {before!r}, is {now!r}"

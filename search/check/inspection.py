@@ -58,10 +58,13 @@ def inspect(plan: Plan) -> Inspection:
             positive = source.positive
             folds = cut_folds(
                 np.concatenate([splits.train, splits.val]),
-                labels=[i.label if positive is None else i.label == positive for i in source.items],
+                labels=[
+                    i.label if positive is None else int(i.label == positive) for i in source.items
+                ],
                 patients=[item.patient for item in source.items],
                 folds=plan.options.folds,
                 seed=SPLIT_SEED,
+                classes=source.classes if positive is None else ("the others", "positive"),
             )
     except DataError as error:
         problems = (str(error).removesuffix("."),)

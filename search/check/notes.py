@@ -65,10 +65,10 @@ def _cost(objective: Objective, prevalence: float) -> str:
     from xfer.evaluate.objectives import cost_ratio
 
     ratio = cost_ratio(objective.recall_weight, prevalence)
-    share = f"with {prevalence:.0%} positives"
+    share = f"with {100 * prevalence:.2g}% positives"
     if ratio == float("inf"):
         return f"recall_weight=1, {share}: only misses count, false alarms cost nothing."
     return (
         f"recall_weight={objective.recall_weight:g}, {share}: a miss costs as much as "
-        f"{ratio:.2g} false alarms."
+        f"{f'{ratio:,.0f}' if ratio >= 10 else f'{ratio:.2g}'} false alarms."
     )

@@ -23,6 +23,10 @@ def data(reading: Reading) -> Html:
     elif counts:
         parts.append(value_shown(counts))
     parts += [element("p", str(said)) for said in audit.get("made") or []]
+    parts += [element("p", str(said), class_="soft") for said in audit.get("notes") or []]
+    if audit.get("files"):
+        title = element("summary", "Sizes, formats and modes of the files")
+        parts.append(element("details", title, _files(audit["files"])))
     if findings:
         heads = ("found", "how often", "what it does to the result", "what was done", "examples")
         rows = [
@@ -73,6 +77,25 @@ def value_shown(value: Any) -> Html:
             return element("pre", json.dumps(value, indent=1, ensure_ascii=False))
         return element("span", ", ".join(str(item) for item in value) or "–")
     return element("span", "–" if value is None else str(value))
+
+
+def _files(files: Mapping[str, Any]) -> Html:
+    """A row for all images and one per class: what `xfer.data.facts.statistics` gives."""
+    rows = []
+    for name, found in (("all", files["all"]), *files["classes"].items()):
+        spread = [
+            f"{found[side]['least']:,} to {found[side]['largest']:,}, "
+            f"median {found[side]['median']:,g}"
+            if found[side]
+            else "–"
+            for side in ("width", "height", "bytes")
+        ]
+        kinds = [
+            ", ".join(f"{count:,} {kind}" for kind, count in found[what].items()) or "–"
+            for what in ("formats", "modes")
+        ]
+        rows.append((name, f"{found['images']:,}", *spread, *kinds))
+    return table(("class", "images", "width", "height", "bytes", "formats", "modes"), rows)
 
 
 def _grid(splits: Mapping[str, Any]) -> Html:

@@ -50,6 +50,7 @@ def least_share(ran: list[dict[str, Any]], numbers: range) -> float:
     return min(trials.values()) / trials.total() if len(trials) == 2 else 0.0
 
 
+@pytest.mark.slow
 def test_both_slots_stay_busy_after_an_error_a_killed_worker_and_a_resume(tmp_path: Path) -> None:
     heard: list[Event] = []
 

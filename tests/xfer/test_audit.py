@@ -4,6 +4,7 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -147,3 +148,25 @@ def test_copies_in_pneumoniamnist_are_found(tmp_path):
     # 18 twice in train, 8 in train and val (2 of them among the 18), 3 twice in test
     assert found["duplicate"]["count"] == 18 + 8 + 3
     assert "8 of 524 in val have a copy in train" in found["duplicate"]["effect"]
+
+
+def test_twelve_bits_in_sixteen_are_told_and_all_sixteen_are_not(tmp_path):
+    rng = np.random.default_rng(0)
+    for part in ("train", "val", "test"):
+        for kind, white in (("NORMAL", 4095), ("PNEUMONIA", 65535)):
+            folder = tmp_path / "data" / part / kind
+            folder.mkdir(parents=True)
+            for i in range(4):
+                pixels = rng.integers(0, white, (64, 64)).astype(np.uint16)
+                Image.fromarray(pixels).save(folder / f"{part}{i}.png")
+    found = {f.kind: f for f in audit(*load(tmp_path / "data")).findings}
+    assert found["dark"].count == 12
+    assert all("/NORMAL/" in name for name in found["dark"].examples)
+    assert found["dark"].refused
+
+
+def test_a_test_part_with_few_positives_is_told_with_what_it_can_say(chests):
+    found = {f.kind: f for f in audit(*load(chests)).findings}
+    assert found["small_test"].count == 6
+    assert "may be anything from 0.61 to 1.00" in found["small_test"].effect
+    assert not found["small_test"].refused

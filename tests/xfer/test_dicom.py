@@ -339,8 +339,8 @@ def test_patient_id_is_the_patient_and_the_others_stand_alone(tmp_path):
         pseudonym("A"), pseudonym("A"), "ill/3.png", pseudonym("B"), "well/5.dcm",
     ]  # fmt: skip
     assert source.notes == (
-        "Patients are taken from PatientID of 3 DICOM files: 2 of them.",
-        "1 of 4 DICOM files have no PatientID: they stand alone.",
+        "Patients are taken from PatientID of 3 DICOM files: 2 patients.",
+        "1 of 4 DICOM files without a PatientID: each stands alone.",
     )
     for i in range(5):
         assert decode_image(source.read(i), size=16).shape == (16, 16, 3)
@@ -360,7 +360,8 @@ def test_one_id_for_all_files_is_no_patient(tmp_path):
     source = opened(folder(tmp_path, ill__1_dcm="ANON", ill__2_dcm="ANON", well__3_dcm="ANON"))
     assert [item.patient for item in source.items] == [item.name for item in source.items]
     assert source.notes == (
-        "All 3 DICOM files have the same PatientID: it is not used, and each image stands alone.",
+        "3 of 3 DICOM files have the same PatientID, and no file has another: it is not used, and "
+        "each image stands alone.",
     )
 
 
@@ -395,6 +396,19 @@ def test_a_model_is_asked_about_dicom_files_too(tmp_path):
     assert looks_like_image(tmp_path / "well/4")
 
 
-def test_a_pattern_of_the_space_is_taken_and_no_header_is_read(tmp_path):
-    source = opened(folder(tmp_path, **MIXED), patient=r"/?(\d)")
-    assert not any("PatientID" in note for note in source.notes)
+def test_where_a_pattern_is_not_found_the_tag_counts(tmp_path):
+    source = opened(folder(tmp_path, **MIXED), patient=r"/?([12])\.")
+    patients = {item.name.rpartition("/")[2]: item.patient for item in source.items}
+    tagged = {item.name.rpartition("/")[2]: item.patient for item in opened(tmp_path).items}
+    assert (patients["1.dcm"], patients["2.dcm"]) == ("1", "2")
+    assert {name: who for name, who in patients.items() if name[0] not in "12"} == {
+        name: who for name, who in tagged.items() if name[0] not in "12"
+    }
+    assert any("PatientID" in note for note in source.notes)
+
+
+def test_one_id_for_nearly_all_files_is_no_patient_either(tmp_path):
+    named = dict.fromkeys(("ill__1_dcm", "ill__2_dcm", "well__3_dcm", "well__4_dcm"), "ANON")
+    source = opened(folder(tmp_path, **named, well__5_dcm=None))
+    assert [item.patient for item in source.items] == [item.name for item in source.items]
+    assert source.notes[0].startswith("4 of 5 DICOM files have the same PatientID")

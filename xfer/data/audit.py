@@ -11,7 +11,14 @@ from xfer.data.dataset import Dataset, Loading
 from xfer.data.duplicates import SMALLEST
 from xfer.data.fact_table import FactTable, fact_table
 from xfer.data.facts import misnamed_finding, statistics
-from xfer.data.findings import Finding, find_imbalance, find_skipped, find_small_validation
+from xfer.data.findings import (
+    Finding,
+    find_dark,
+    find_imbalance,
+    find_skipped,
+    find_small_test,
+    find_small_validation,
+)
 from xfer.data.overlaps import find_changed, find_copies, find_leaks
 from xfer.data.prevalence import prevalence_finding
 from xfer.data.shortcuts import Shortcut, find_shortcut, shortcut_finding
@@ -66,6 +73,8 @@ def audit(dataset: Dataset, loading: Loading) -> Audit:
     shift = prevalence_finding(
         dataset.labels, dataset.patients, parts, positive=dataset.positive, classes=classes
     )
+    deep = np.array([mode.startswith(("I", "F", "uint16")) for mode in loading.facts.mode])
+    light = [table.names.index(name) for name in ("mean", "contrast")]
     misnamed = misnamed_finding(loading.facts, dataset.names)
     changed, looked = find_changed(dataset, loading)
     notes = [looked]
@@ -89,6 +98,8 @@ def audit(dataset: Dataset, loading: Loading) -> Audit:
                 else []
             ),
             *find_small_validation(dataset.labels[parts["val"]], positive=dataset.positive),
+            *find_small_test(dataset.labels[parts["test"]], classes, positive=dataset.positive),
+            *find_dark(dataset.names, deep, table.values[:, light]),
             *find_imbalance(dataset.labels[parts["train"]], classes),
             *([shift] if shift else []),
         ),

@@ -74,8 +74,9 @@ def refuse_dicom(skipped: Sequence[Skipped]) -> list[str]:
 def patients_of(paths: Sequence[Path], names: Sequence[str]) -> tuple[list[str] | None, list[str]]:
     """Each image's patient by PatientID, or its own name; and what should be said about that.
 
-    Only headers are read. Where all files are DICOM of one PatientID, that says nothing of patients
-    (it is what some programs write in place of names), and no image is tied to another.
+    Only headers are read. Where most files are DICOM of one PatientID and none has another, that
+    says nothing of patients (it is what some programs write in place of names), and no image is
+    tied to another.
 
     Args:
         paths: of the images.
@@ -90,19 +91,22 @@ def patients_of(paths: Sequence[Path], names: Sequence[str]) -> tuple[list[str] 
     found = {i: identity for i, identity in among.items() if identity}
     if not among:
         return None, []
-    if len(found) == len(paths) > 1 and len(set(found.values())) == 1:
+    if len(found) > max(1, len(paths) // 2) and len(set(found.values())) == 1:
         return None, [
-            f"All {len(found):,} DICOM files have the same PatientID: it is not used, and each"
-            " image stands alone."
+            f"{len(found):,} of {len(among):,} DICOM files have the same PatientID, and no file has"
+            " another: it is not used, and each image stands alone."
         ]
     notes = []
     if found:
         count = f"{len(found):,} DICOM file{'' if len(found) == 1 else 's'}"
         patients = len(set(found.values()))
-        notes.append(f"Patients are taken from PatientID of {count}: {patients:,} of them.")
+        notes.append(
+            f"Patients are taken from PatientID of {count}: {patients:,} patient"
+            f"{'' if patients == 1 else 's'}."
+        )
     if alone := len(among) - len(found):
         notes.append(
-            f"{alone:,} of {len(among):,} DICOM files have no PatientID: they stand alone."
+            f"{alone:,} of {len(among):,} DICOM files without a PatientID: each stands alone."
         )
     return [pseudonym(found[i]) if i in found else name for i, name in enumerate(names)], notes
 

@@ -9,12 +9,17 @@ from typing import Any
 import numpy as np
 
 from xfer.data.items import Skipped
+from xfer.evaluate.intervals import wilson
 
 EXAMPLES = 5
 """Names given with a finding in a run's `audit.json`; `search.check` gives all."""
 ENOUGH_POSITIVES, ENOUGH_IMAGES = 150, 30
 """In val. 150 positives: a recall of .95 has a 95 % interval of .90 to .98 (Wilson); 50: .85 to
 .98."""
+ENOUGH_IN_TEST = 30
+"""Of a class: if all 30 are found, the interval of the recall begins at .89."""
+DARK = 32
+"""Of 255: mean and twice the deviation lie below. 12 bits in 16 reach 16 at most."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,6 +100,61 @@ def find_small_validation(val: np.ndarray, *, positive: int | None) -> list[Find
             action=f"More validation {what}, if they can be had, or --folds 5, which chooses by all"
             " of train and val; intervals say how much it matters.",
             refused=False,
+        )
+    ]
+
+
+def find_small_test(
+    test: np.ndarray, classes: Sequence[str], *, positive: int | None
+) -> list[Finding]:
+    """`small_test`: a class of which the test part has so few that little can be said of it.
+
+    Args:
+        test: (images,), labels of the test part.
+        classes: names of labels.
+        positive: the label that must not be missed; None: every class is predicted.
+    """
+    counts = np.bincount(test, minlength=len(classes))
+    asked = range(len(classes)) if positive is None else (positive,)
+    few = [label for label in asked if counts[label] < ENOUGH_IN_TEST]
+    if not few:
+        return []
+    label = min(few, key=lambda label: counts[label])
+    count = int(counts[label])
+    low, high = wilson(count, count)
+    return [
+        Finding(
+            kind="small_test",
+            count=count,
+            examples=tuple(f"{classes[label]}: {counts[label]:,} in test" for label in few),
+            effect=f"Test has {count:,} of {classes[label]!r}: even if all of them are found, the"
+            f" recall may be anything from {low:.2f} to {high:.2f}.",
+            action="More of them in test, if they can be had; the interval says how much it"
+            " matters.",
+            refused=False,
+        )
+    ]
+
+
+def find_dark(names: Sequence[str], deep: np.ndarray, light: np.ndarray) -> list[Finding]:
+    """`dark`: images of more than 8 bits that use only the lowest part of their range.
+
+    Args:
+        names: of the images.
+        deep: bool (images,), whether a pixel of the file has more than 8 bits.
+        light: (images, 2), mean and standard deviation of the decoded pixels, in [0, 255].
+    """
+    rows = np.flatnonzero(deep & (light[:, 0] + 2 * light[:, 1] < DARK))
+    if not len(rows):
+        return []
+    return [
+        Finding(
+            kind="dark",
+            count=len(rows),
+            examples=tuple(names[i] for i in rows.tolist()),
+            effect="They use only the lowest of the values that their bits allow, as 12-bit scans"
+            " in 16-bit files do, and are nearly black to a model.",
+            action="Save them again so that white is 65535 (12 bits: times 16).",
         )
     ]
 

@@ -69,7 +69,9 @@ def list_folder(root: Path, *, patient_ids: bool = True) -> Listing:
                     name = _text(path.relative_to(root).as_posix())
                     skipped.append(Skipped(name=name, kind="not_image", reason=reason))
             if len(files) == before:
-                problems.append(f"class folder {_text(str(child))} has no images")
+                problems.append(
+                    f"class folder {_text(str(child))} has no images: put some in, or delete it"
+                )
     problems = [*refuse_dicom(skipped), *problems, *_differing(classes_of)]
     paths = [path for path, _, _ in files]
     names = [_text(path.relative_to(root).as_posix()) for path in paths]

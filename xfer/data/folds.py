@@ -7,7 +7,6 @@ of a search have the same folds.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -50,7 +49,7 @@ def cut_folds(
     same: Sequence[Sequence[int]] = (),
     classes: Sequence[str] = (),
 ) -> tuple[Fold, ...]:
-    """Cuts positions into folds (scikit-learn's `StratifiedGroupKFold`).
+    """Cuts positions into folds.
 
     Args:
         rows: positions to cut: train and val, never test.
@@ -70,27 +69,35 @@ def cut_folds(
     rows = np.sort(np.asarray(rows, dtype=np.int64))
     truth = np.asarray(labels)[rows]
     groups = _groups(rows, patients, same)
+    everything = set(truth.tolist())
+    cut = _cut(rows, truth, groups, folds, seed)
+    parts = [part for fold in cut for part in fold.parts]
+    of = np.asarray(labels)
+    if len(cut) == folds and all(set(of[part].tolist()) == everything for part in parts):
+        return cut
+    names = [
+        f"{len(np.unique(groups[truth == label])):,} of "
+        f"{classes[label] if classes else f'class {label}'}"
+        for label in sorted(everything)
+    ]
+    raise DataError(
+        f"{folds} folds cannot be cut by patient: every fold needs every class in what it trains "
+        "on, in what chooses the epoch and in what is scored, and train and val have "
+        f"{' and '.join(names)} (patients). {folds} folds take at least "
+        f"{max(folds, 4 if folds == 2 else 3)} patients of each class: ask for fewer, or add "
+        "images."
+    )
+
+
+def _cut(rows: Rows, truth: Rows, groups: Rows, folds: int, seed: int) -> tuple[Fold, ...]:
+    """Folds as they come; fewer where the training part of one cannot be cut again."""
     cut = []
     for others, scored in _rounds(truth, groups, folds, seed):
-        rounds = _rounds(truth[others], groups[others], STOP_SHARE, seed)
-        inner = next(rounds, None)
+        inner = next(_rounds(truth[others], groups[others], STOP_SHARE, seed), None)
         if inner is None:
             break
         train, stop = inner
         cut.append(Fold(train=rows[others[train]], stop=rows[others[stop]], val=rows[scored]))
-    everything = set(truth.tolist())
-    parts = [part for fold in cut for part in fold.parts]
-    if len(cut) < folds or any(set(np.asarray(labels)[p].tolist()) != everything for p in parts):
-        names = [
-            f"{classes[label] if classes else f'class {label}'} has "
-            f"{len(np.unique(groups[truth == label])):,}"
-            for label in sorted(everything)
-        ]
-        raise DataError(
-            f"{folds} folds cannot be cut by patient: every fold needs every class in what it "
-            f"trains on, in what chooses the epoch and in what is scored, and of patients "
-            f"{', '.join(names)}. Ask for fewer folds, or add images."
-        )
     return tuple(cut)
 
 
@@ -111,14 +118,41 @@ def _groups(rows: Rows, patients: Sequence[str], same: Sequence[Sequence[int]]) 
 
 def _rounds(truth: Rows, groups: Rows, folds: int, seed: int) -> Iterator[tuple[Rows, Rows]]:
     """What stays and what is held out, in rounds; no round where a class has one group alone."""
-    from sklearn.model_selection import StratifiedGroupKFold
-
     fewest = min(len(np.unique(groups[truth == label])) for label in np.unique(truth))
     folds = min(folds, fewest)
     if folds < 2:
         return
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # of classes that are rare: looked at after
-        yield from StratifiedGroupKFold(folds, shuffle=True, random_state=seed).split(
-            truth, truth, groups
-        )
+    number = np.unique(groups, return_inverse=True)[1].reshape(-1)
+    fold = folds_by_patient(
+        np.unique(truth, return_inverse=True)[1], number, folds=folds, seed=seed
+    )
+    for held in range(folds):
+        yield np.flatnonzero(fold != held), np.flatnonzero(fold == held)
+
+
+def folds_by_patient(
+    labels: np.ndarray, patients: np.ndarray, *, folds: int, seed: int
+) -> np.ndarray:
+    """Each image's fold, int64 (images,): by patient, and with like shares of every class.
+
+    A patient counts as the rarest of the classes that he has; the one with most images comes first
+    and goes where fewest images of his class are.
+
+    Args:
+        labels: int64 (images,).
+        patients: int64 (images,), numbers that do not depend on the order of images.
+        folds: how many.
+        seed: the same seed and patients, the same folds.
+    """
+    images = np.bincount(labels)
+    count = np.zeros((patients.max() + 1, len(images)), dtype=np.int64)
+    np.add.at(count, (patients, labels), 1)
+    rarest = np.where(count > 0, images, len(labels) + 1).argmin(axis=1)
+    fold = np.empty(len(count), dtype=np.int64)
+    for label in range(len(images)):
+        members = np.random.default_rng((seed, label)).permutation(np.flatnonzero(rarest == label))
+        load = np.zeros(folds, dtype=np.int64)
+        for patient in members[np.argsort(-count[members].sum(axis=1), kind="stable")]:
+            fold[patient] = load.argmin()
+            load[fold[patient]] += count[patient].sum()
+    return fold[patients]

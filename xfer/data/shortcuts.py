@@ -17,6 +17,7 @@ import numpy as np
 
 from xfer.data.fact_table import CONTENT, NAMED, FactTable
 from xfer.data.findings import Finding
+from xfer.data.folds import folds_by_patient
 from xfer.data.small_tree import fit_tree
 
 TOLD = 0.65
@@ -138,34 +139,6 @@ def find_shortcut(
         images=len(rows),
         folds=FOLDS,
     )
-
-
-def folds_by_patient(
-    labels: np.ndarray, patients: np.ndarray, *, folds: int, seed: int
-) -> np.ndarray:
-    """Each image's fold, int64 (images,): by patient, and with like shares of every class.
-
-    A patient counts as the rarest of the classes that he has; the one with most images comes first
-    and goes where fewest images of his class are.
-
-    Args:
-        labels: int64 (images,).
-        patients: int64 (images,), numbers that do not depend on the order of images.
-        folds: how many.
-        seed: the same seed and patients, the same folds.
-    """
-    images = np.bincount(labels)
-    count = np.zeros((patients.max() + 1, len(images)), dtype=np.int64)
-    np.add.at(count, (patients, labels), 1)
-    rarest = np.where(count > 0, images, len(labels) + 1).argmin(axis=1)
-    fold = np.empty(len(count), dtype=np.int64)
-    for label in range(len(images)):
-        members = np.random.default_rng((seed, label)).permutation(np.flatnonzero(rarest == label))
-        load = np.zeros(folds, dtype=np.int64)
-        for patient in members[np.argsort(-count[members].sum(axis=1), kind="stable")]:
-            fold[patient] = load.argmin()
-            load[fold[patient]] += count[patient].sum()
-    return fold[patients]
 
 
 def _cross_validated(

@@ -65,6 +65,11 @@ def open_source(images: Images, *, seed: int = 0) -> Source:
         raise DataError(start + "; ".join(problems) + ".")
 
     patients, unmatched = _patients(listing, images.patient)
+    if unmatched:  # those whose names say nothing may be DICOM, whose tags do
+        tagged = _list(images.path, seed, patient_ids=True)
+        if tagged.patients is not None:
+            notes += [note for note in tagged.notes if note not in notes]
+            patients, unmatched = _patients(tagged, images.patient)
     count = len(listing.names)
     if unmatched == count:
         notes.append("No file name matches `patient`: each image counts as a patient of its own.")
@@ -168,12 +173,19 @@ def _matches(listing: Listing, pattern: str | None) -> list[str | None]:
 
 
 def _patients(listing: Listing, pattern: str | None) -> tuple[list[str], int]:
-    """Each image's patient, and how many names the pattern was not found in."""
+    """Each image's patient, and how many stand alone because the pattern was not found.
+
+    Where it is not found, the place's own patient counts, if it knows one.
+    """
+    own = list(listing.patients or listing.names)
     if pattern is None or not listing.has_file_names:
-        return list(listing.patients or listing.names), 0
+        return own, 0
     found = _matches(listing, pattern)
-    alone = sum(not match for match in found)
-    return [match or name for match, name in zip(found, listing.names, strict=True)], alone
+    alone = sum(
+        not match and patient == name
+        for match, patient, name in zip(found, own, listing.names, strict=True)
+    )
+    return [match or patient for match, patient in zip(found, own, strict=True)], alone
 
 
 def _digest_of(read: Callable[[int], bytes | np.ndarray]) -> Callable[[int], str]:
