@@ -105,10 +105,13 @@ def test_a_finished_checkpoint_is_only_told_again(tmp_path):
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"recipe": tiny_recipe(lr=2e-2)}, "recipe was .*'lr': 0.01.* is .*'lr': 0.02"),
+        ({"recipe": tiny_recipe(lr=2e-2)}, r"recipe\.lr was 0\.01, is 0\.02\."),
         ({"seed": 1}, "seed was 0, is 1"),
-        ({"data": replace(tiny_data(), digest="other")}, "data was 'digest of tiny data', is 'oth"),
-        ({"objective": Objective("auroc")}, "objective was"),
+        (
+            {"data": replace(tiny_data(), digest="other")},
+            "the images, their labels or their parts are others",
+        ),
+        ({"objective": Objective("auroc")}, r"objective\.name was 'recall_weighted', is 'auroc'"),
     ],
     ids=["recipe", "seed", "data", "objective"],
 )

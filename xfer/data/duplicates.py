@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from xfer.data.decode import DecodeError
 from xfer.data.hashing import close_pairs, details, perceptual_hashes
@@ -87,11 +88,12 @@ def find_duplicates(pixels: Rows, *, threads: int | None = None) -> Duplicates:
 
     samples: list[int] = []
     hashes, flat = np.empty((images, 4), np.uint64), np.empty(images, bool)
-    for result in side_by_side(look, range(0, images, _BATCH), threads=threads):
-        assert not isinstance(result, DecodeError)  # nothing is decoded here
-        here = slice(len(samples), len(samples) + len(result[0]))
-        samples += result[0]
-        hashes[here], flat[here] = result[1:]
+    with threadpool_limits(1, "blas"):  # threads are ours; BLAS's own would wait for each other
+        for result in side_by_side(look, range(0, images, _BATCH), threads=threads):
+            assert not isinstance(result, DecodeError)  # nothing is decoded here
+            here = slice(len(samples), len(samples) + len(result[0]))
+            samples += result[0]
+            hashes[here], flat[here] = result[1:]
     exact = _equal(pixels, samples)
     again = np.array([i for group in exact for i in group[1:]], dtype=np.int64)
     firsts = np.setdiff1d(np.flatnonzero(~flat), again)
