@@ -28,14 +28,20 @@ BUDGET = Budget(minutes=30, trials=40, epochs=15)
 
 AUGMENTS = {"none": Augment(), "light": Augment.light(), "strong": Augment.strong()}
 
-FROZEN = {
-    "unfreeze_depth": 0, "head/dense": 0, "dropout": 0.2, "lr": 1e-3, "schedule": "constant",
-    "batch_size": 32, "l2": 1e-5, "augment": "none", "balance": "none",
+PLAIN = {
+    "head/dense": 0, "dropout": 0.2, "lr": 1e-3, "schedule": "constant", "batch_size": 32,
+    "l2": 1e-5, "augment": "none", "balance": "none",
 }  # fmt: skip
+FROZEN = {"unfreeze_depth": 0, **PLAIN}
 KNOWN = {
     "mobilenet, frozen": {"model": "mobilenet_v2", **FROZEN},
     "squeezenet, frozen": {"model": "squeezenet1_1", **FROZEN},
-    "three convolutions": {"model": "convnet", "convnet/kernels": 16, "convnet/depth": 3},
+    "three convolutions": {
+        "model": "convnet",
+        "convnet/kernels": 16,
+        "convnet/depth": 3,
+        **PLAIN,
+    },
 }
 
 
@@ -67,6 +73,7 @@ def space(trial: Trial) -> Recipe:
         schedule=Schedule(trial.suggest_categorical("schedule", ["constant", "cosine"])),
         batch_size=trial.suggest_categorical("batch_size", [16, 32]),
         early_stopping=5,
+        clip_norm=1.0,
         l2=trial.suggest_float("l2", 1e-6, 1e-3, log=True),
         augment=AUGMENTS[trial.suggest_categorical("augment", list(AUGMENTS))],
         balance=trial.suggest_categorical("balance", ["none", "class_weights", "oversample"]),

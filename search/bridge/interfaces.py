@@ -39,10 +39,11 @@ class BridgeSearcher(Searcher):
 
     def suggest(self, trial_id: str) -> Any:
         """A config, None for now, or FINISHED."""
-        if self._scheduler.busy >= self._bridge.slots and not self._bridge.is_over:
+        if self._scheduler.busy >= self._bridge.slots and not self._bridge.is_finished:
             return None  # a trial that is over may still hold its worker
         config = _guarded(self._bridge, self._bridge.propose, None)
-        return Searcher.FINISHED if config is None and self._bridge.is_over else config
+        # FINISHED is final: Ray never asks again, also if the last trial's worker dies.
+        return Searcher.FINISHED if config is None and self._bridge.is_finished else config
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False

@@ -77,8 +77,13 @@ class Bridge:
 
     @property
     def is_over(self) -> bool:
-        """Nothing new is started."""
+        """Nothing new is started, unless a trial in flight loses its worker and has to go on."""
         return self._is_stopping or self.left == 0
+
+    @property
+    def is_finished(self) -> bool:
+        """Nothing will be started again, whatever happens."""
+        return self._is_stopping or (self.left == 0 and not self.in_flight)
 
     def fail(self, error: Exception) -> None:
         """Ends the session; the error comes out of it at the end."""

@@ -103,6 +103,14 @@ def test_both_slots_stay_busy_after_an_error_a_killed_worker_and_a_resume(tmp_pa
     assert least_share(more, range(18, 26)) >= 0.25
 
 
+def test_the_last_trial_begins_again_after_its_worker_died(tmp_path: Path) -> None:
+    with opened(tmp_path) as record:
+        ended = run(record, tmp_path, slots=ONE, trials=2, does={1: "die once"})
+        assert (ended.why, ended.deaths) == ("trials", 1)
+        assert record.told == 2
+        assert record.rows()[1].state in ("complete", "pruned")
+
+
 def test_at_the_deadline_what_runs_is_put_back(tmp_path: Path) -> None:
     with opened(tmp_path) as record:
         ended = run(record, tmp_path, slots=TWO, trials=6, nap=0.3, limit_s=0.1)
