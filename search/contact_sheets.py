@@ -5,9 +5,15 @@ from __future__ import annotations
 import io
 import logging
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tensorboard.compat.proto import summary_pb2
+
+from search.trials import trial_seed
+from xfer.recipe import from_json
+
+if TYPE_CHECKING:
+    from xfer.data.dataset import Dataset
 
 log = logging.getLogger(__name__)
 
@@ -49,3 +55,21 @@ def sheet_summary(sheet: Sheet, number: int, recipe: Mapping[str, Any]) -> Any |
             "TensorBoard gets no images of trial %d: %s: %s", number, type(error).__name__, error
         )
         return None
+
+
+def sheet_of(data: Dataset, *, seed: int) -> Sheet:
+    """What makes a sheet: of a search's images, drawn as the trial's training draws them.
+
+    Args:
+        data: with pixels for every model of the space.
+        seed: the study's.
+    """
+    from xfer.contact_sheet import contact_sheet
+    from xfer.models.interpolation import interpolation_of
+
+    def sheet(number: int, recipe: Mapping[str, Any]) -> Any:
+        seen = from_json(recipe)
+        pixels = data.interpolated(interpolation_of(seen.model))
+        return contact_sheet(seen, pixels, seed=trial_seed(seed, number))
+
+    return sheet

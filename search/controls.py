@@ -6,12 +6,15 @@ objective's rule, and only then asked about test.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from search.basis import basis_of
+from search.keeping import first_known
+from search.refits import Final
 from search.rundir import RunDir
 from search.scores import Measured, measured
 from search.trials import TrialRow
@@ -20,6 +23,7 @@ from xfer.recipe import Objective, from_json
 if TYPE_CHECKING:
     from xfer.data.dataset import Dataset
     from xfer.data.fact_table import FactTable
+    from xfer.data.folds import Fold
 
 CONSTANT = "best constant"
 """The same answer for every image: the better of all positive and none, or the commonest class."""
@@ -27,9 +31,11 @@ FACTS = "file facts only"
 """A small tree over size, bytes, mode, mean and contrast: it never sees an image."""
 PROBE = "linear probe"
 """Logistic regression on what the smallest frozen backbone at hand makes of an image."""
-_SMALLEST = 32  # pixels of a side, for the linear probe
 FIRST = "first known configuration"
 """Somebody's own choice, trained as the search trains it."""
+ENSEMBLE = "ensemble"
+"""The mean of the finalists' calibrated probabilities: no control, but scored like one."""
+_SMALLEST = 32  # pixels of a side, for the linear probe
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -38,8 +44,10 @@ class Control:
 
     name: str
     """One of the above."""
-    val: np.ndarray
-    """Probabilities (images, classes) of the validation part."""
+    rows: np.ndarray
+    """int64 (images,), positions of the images on which its threshold is chosen."""
+    chosen_on: np.ndarray
+    """Probabilities (images, classes) of these."""
     test: np.ndarray
     """Likewise of test."""
 
@@ -51,7 +59,7 @@ def score_controls(
     from xfer.evaluate.thresholds import choose_threshold
     from xfer.steps import strata
 
-    val, test = (data.labels[data.splits[part]] for part in ("val", "test"))
+    test = data.labels[data.splits["test"]]
     patients = [data.patients[i] for i in data.splits["test"]]
     found = {}
     for control in controls:
@@ -62,10 +70,10 @@ def score_controls(
             chosen = choose_threshold(
                 objective.threshold,
                 objective,
-                control.val[:, 1],
-                val,
-                patients=[data.patients[i] for i in data.splits["val"]],
-                subgroups=strata(objective, data, data.splits["val"]),
+                control.chosen_on[:, 1],
+                data.labels[control.rows],
+                patients=[data.patients[i] for i in control.rows],
+                subgroups=strata(objective, data, control.rows),
             )
             threshold = chosen.value
         found[control.name] = measured(
@@ -79,8 +87,11 @@ def answer_as_controls(
     objective: Objective,
     *,
     facts: FactTable | None = None,
+    folds: Sequence[Fold] = (),
     run: RunDir | None = None,
     rows: Sequence[TrialRow] = (),
+    final: Final | None = None,
+    ensemble: Sequence[TrialRow] = (),
 ) -> Iterator[Control]:
     """Every control that can be had here, one after another; the test part is read.
 
@@ -88,25 +99,23 @@ def answer_as_controls(
         data: with its test part, and with pixels for every model of the space.
         objective: by which the best constant is chosen, on val.
         facts: of all images; None: there is no control by them.
+        folds: their thresholds are chosen out of fold, as the winner's is; without, on val.
         run: with the checkpoints of trials; None: no trial is a control.
         rows: every trial; the first known configuration is among them where it was finished.
+        final: what came of training the best again; None: they were not.
+        ensemble: trials whose answers are averaged; none where they are fewer than two.
     """
     yield _constant(data, objective)
     if facts is not None:
-        yield _by_facts(data, facts)
-    probed = _probe(data)
+        yield _by_facts(data, facts, folds)
+    probed = _probe(data, folds)
     if probed is not None:
         yield probed
     first = first_known(rows)
     if run is not None and first is not None and run.checkpoint(first.number).is_dir():
-        yield _trained(run, first, data)
-
-
-def first_known(rows: Sequence[TrialRow]) -> TrialRow | None:
-    """The known configuration that was tried first, where it was finished."""
-    named = [row for row in rows if row.name is not None]
-    first = min(named, key=lambda row: row.number, default=None)
-    return first if first is not None and first.state == "complete" else None
+        yield average(FIRST, run, [first], data, final=final)
+    if run is not None and len(ensemble) > 1:
+        yield average(ENSEMBLE, run, ensemble, data, final=final)
 
 
 def _constant(data: Dataset, objective: Objective) -> Control:
@@ -114,7 +123,8 @@ def _constant(data: Dataset, objective: Objective) -> Control:
     from xfer.steps import strata
 
     classes = len(data.classes)
-    labels = data.labels[data.splits["val"]]
+    rows = data.splits["val"]
+    labels = data.labels[rows]
 
     def always(label: int, part: str) -> np.ndarray:
         answers = np.zeros((len(data.splits[part]), classes))
@@ -124,27 +134,35 @@ def _constant(data: Dataset, objective: Objective) -> Control:
     if data.positive is None:
         best = int(np.bincount(data.labels[data.splits["train"]], minlength=classes).argmax())
     else:
-        subgroups = strata(objective, data, data.splits["val"])
+        subgroups = strata(objective, data, rows)
         scores = [
             score_at(objective, 0.5, always(label, "val"), labels, subgroups=subgroups)
             for label in (1, 0)
         ]
         best = 1 if scores[0] >= scores[1] else 0
-    return Control(name=CONSTANT, val=always(best, "val"), test=always(best, "test"))
+    return Control(
+        name=CONSTANT, rows=rows, chosen_on=always(best, "val"), test=always(best, "test")
+    )
 
 
-def _by_facts(data: Dataset, facts: FactTable) -> Control:
+def _by_facts(data: Dataset, facts: FactTable, folds: Sequence[Fold]) -> Control:
     from xfer.data.shortcuts import facts_only
 
-    train, classes = data.splits["train"], len(data.classes)
-    answers: Mapping[str, np.ndarray] = {
-        part: facts_only(facts, data.labels, rows=train, asked=data.splits[part], classes=classes)
-        for part in ("val", "test")
-    }
-    return Control(name=FACTS, **answers)
+    def answers(train: np.ndarray, asked: np.ndarray) -> np.ndarray:
+        classes = len(data.classes)
+        return facts_only(facts, data.labels, rows=train, asked=asked, classes=classes)
+
+    train, val = data.splits["train"], data.splits["val"]
+    found = [answers(fold.train, fold.val) for fold in folds]
+    return Control(
+        name=FACTS,
+        rows=_out_of_fold(folds) if folds else val,
+        chosen_on=np.concatenate(found) if folds else answers(train, val),
+        test=answers(train, data.splits["test"]),
+    )
 
 
-def _probe(data: Dataset) -> Control | None:
+def _probe(data: Dataset, folds: Sequence[Fold]) -> Control | None:
     """None where no backbone that takes these images has its weights on this machine.
 
     Nor for images whose last feature map is a pixel: of 16-pixel digits mobilenet_v2 makes all the
@@ -162,22 +180,51 @@ def _probe(data: Dataset) -> Control | None:
     if backbone is None:
         return None
     pixels = data.interpolated(TABLE[backbone].interpolation)
-    found = probe(pixels, backbone, asked=("val", "test"), device=pick_device())
-    return Control(name=PROBE, **found.probabilities)
+    found = probe(pixels, backbone, asked=("val", "test"), folds=folds, device=pick_device())
+    answers = found.out_of_fold
+    return Control(
+        name=PROBE,
+        rows=data.splits["val"] if answers is None else _out_of_fold(folds),
+        chosen_on=found.probabilities["val"] if answers is None else answers,
+        test=found.probabilities["test"],
+    )
 
 
-def _trained(run: RunDir, row: TrialRow, data: Dataset) -> Control:
-    from xfer.checkpoint import read_best, restore_best
+def _out_of_fold(folds: Sequence[Fold]) -> np.ndarray:
+    return np.concatenate([fold.val for fold in folds])
+
+
+def average(
+    name: str, run: RunDir, rows: Sequence[TrialRow], data: Dataset, *, final: Final | None
+) -> Control:
+    """The mean of trials' calibrated probabilities; of one trial its own.
+
+    Args:
+        name: of the control.
+        run: with the trials' checkpoints.
+        rows: the trials.
+        data: with its test part, and with pixels for every model of the space.
+        final: what came of training the best again; None: they were not.
+    """
+    from xfer.checkpoint import restore_best
     from xfer.evaluate.calibration import fit_calibration
     from xfer.models.interpolation import interpolation_of
     from xfer.numerics import pick_device
     from xfer.steps import predict_logits
 
-    folder, device = run.checkpoint(row.number), pick_device()
-    kept = read_best(folder)
-    calibration = fit_calibration(kept.logits, kept.labels)
-    pixels = data.interpolated(interpolation_of(from_json(row.recipe).model)).pixels
-    net = restore_best(folder, device=device)
-    logits = predict_logits(net, pixels, data.splits["test"], device=device)
-    test = calibration.apply(logits.numpy())
-    return Control(name=FIRST, val=calibration.apply(kept.logits), test=test)
+    device = pick_device()
+    bases = [basis_of(run, row, data, final=final) for row in rows]
+    chosen_on, test = [], []
+    for row, basis in zip(rows, bases, strict=True):
+        calibration = fit_calibration(basis.logits, basis.labels)
+        pixels = data.interpolated(interpolation_of(from_json(row.recipe).model)).pixels
+        net = restore_best(run.checkpoint(row.number), device=device)
+        logits = predict_logits(net, pixels, data.splits["test"], device=device)
+        chosen_on.append(calibration.apply(basis.logits))
+        test.append(calibration.apply(logits.numpy()))
+    return Control(
+        name=name,
+        rows=bases[0].rows,
+        chosen_on=np.mean(chosen_on, axis=0),
+        test=np.mean(test, axis=0),
+    )

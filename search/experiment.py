@@ -59,6 +59,7 @@ def run_trials(
     trials: int,
     out: Path,
     limit_s: float | None = None,
+    reserved: Callable[[], float] = lambda: 0.0,
     watchers: Sequence[Watcher] = (),
     trainable: Callable[..., None] = train_trial,
 ) -> Ended:
@@ -76,6 +77,7 @@ def run_trials(
         out: Folder for Ray's own files, absolute; removed in the end.
         limit_s: Seconds from the first epoch's beginning after which trials are put back; None: no
             limit.
+        reserved: Seconds of these that are for something else, as it is known now.
         watchers: Told of every event in order.
         trainable: Called as `trainable(config, job=job)` in a worker.
 
@@ -87,8 +89,9 @@ def run_trials(
     began = time.monotonic()
     record.requeue()
     bridge = Bridge(
-        record, recipe_of, trials=trials, slots=slots.workers, limit_s=limit_s, watchers=watchers
-    )
+        record, recipe_of, trials=trials, slots=slots.workers, limit_s=limit_s, reserved=reserved,
+        watchers=watchers,
+    )  # fmt: skip
     try:
         if not bridge.is_over:
             with _interruptible(bridge), set_variables(_TUNE_SETTINGS):

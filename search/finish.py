@@ -12,10 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from search.controls import answer_as_controls, score_controls
+from search.basis import basis_of, folds_basis, has_few
+from search.controls import ENSEMBLE, answer_as_controls, score_controls
 from search.errors import TrialsError
 from search.keeping import keep_all_answers, ranked
 from search.opening import Sealed, open_test
+from search.refits import Final
 from search.result import finite
 from search.rundir import RunDir
 from search.scores import Measured, compare, measured
@@ -23,6 +25,7 @@ from search.trials import TrialRow, trial_seed
 from search.validation import choose_eligible, correct
 from xfer.data.dataset import Dataset
 from xfer.data.fact_table import FactTable
+from xfer.data.folds import Fold
 from xfer.evaluate.calibration import Calibration
 from xfer.recipe import Objective, from_json, to_json
 
@@ -43,6 +46,10 @@ class Finished:
     corrected: Mapping[str, Any] | None
     """The best search score without the luck of the choice, as `search.validation.correct` gives
     it."""
+    ensemble: Mapping[str, Any] | None
+    """Of the best finalists' mean answer: as a control's, and its `trials`; None: there is none."""
+    finalists: Sequence[Mapping[str, Any]] | None
+    """As `search.refits.Final.to_json` gives them; None: nothing was trained again."""
     opened: int
     """How often the test part has been opened in this run."""
     marks: tuple[str, ...]
@@ -87,6 +94,10 @@ def finish(
     sealed: Sealed | None = None,
     reopen_test: bool = False,
     folded: Folded | None = None,
+    final: Final | None = None,
+    ensemble: int = 0,
+    refit_folds: Sequence[Fold] = (),
+    remarks: Sequence[str] = (),
     about: Mapping[str, Any] | None = None,
 ) -> Finished:
     """Chooses the winner, exports it, and scores it on the test part.
@@ -101,6 +112,10 @@ def finish(
         sealed: the test images, for the ledger; None: it is not written.
         folded: where trials were scored on folds: the winner is trained as a whole, on train with
             val to choose its epoch, and its threshold comes from the answers out of fold.
+        final: what came of training the best again: it says who wins; None: validation does.
+        ensemble: so many of the best finalists answer together, too, where there are two.
+        refit_folds: that the finalists were trained on.
+        remarks: what a reader has to know before believing the rest, known already.
         reopen_test: score on the test part although an earlier winner of this run was.
         about: lines for the model card.
 
@@ -108,7 +123,7 @@ def finish(
         TrialsError: no trial was finished.
         ModelFileError: the winner's checkpoint is missing or damaged.
     """
-    from xfer.checkpoint import read_best, restore_best
+    from xfer.checkpoint import restore_best
     from xfer.cross_validate import read_out_of_fold
     from xfer.evaluate.calibration import fit_calibration
     from xfer.evaluate.thresholds import choose_threshold
@@ -118,10 +133,12 @@ def finish(
     from xfer.steps import strata
 
     keep_all_answers(run, rows, data, objective, folds=folded is not None)
-    best, marks = choose_winner(rows), list[str]()
+    best, marks = choose_winner(rows), list(remarks)
     if best.state == "complete":
-        best, marks = choose_eligible(run, ranked(rows))
+        best, passed = (final.chosen.row, []) if final else choose_eligible(run, ranked(rows))
+        marks += passed
     recipe = from_json(best.recipe)
+    every = data
     data = data.interpolated(interpolation_of(recipe.model))
     folder = run.checkpoint(best.number)
     if best.state != "complete":
@@ -131,20 +148,17 @@ def finish(
             f"{len(best.scores)} {steps}. --resume with more --minutes goes on."
         )
     if folded is None:
-        kept, asked = read_best(folder), data.splits["val"]
-        chosen_on = f"validation, {len(kept.labels)} images"
+        basis = basis_of(run, best, data, final=final)
     else:
-        kept = read_out_of_fold(folder, len(best.scores))
-        asked = kept.rows
-        chosen_on = (
-            f"{len(kept.labels)} images of {len(best.scores)} folds, each answered by a model that "
-            "had not seen it"
+        refit = None if final is None else final.of(best)
+        basis = folds_basis(
+            read_out_of_fold(folder, len(best.scores)) if refit is None else refit.answers
         )
         folder = _train_whole(folder / "whole", best, data, objective, folded)
     chosen = threshold = None
-    patients = [data.patients[i] for i in asked]
-    calibration = fit_calibration(kept.logits, kept.labels)
-    answered = calibration.apply(kept.logits)
+    patients = [data.patients[i] for i in basis.rows]
+    calibration = fit_calibration(basis.logits, basis.labels)
+    answered = calibration.apply(basis.logits)
     if not calibration.ranks:
         marks.append(calibration.said)
     if data.positive is not None:
@@ -153,9 +167,9 @@ def finish(
             objective.threshold,
             objective,
             scores,
-            kept.labels,
+            basis.labels,
             patients=patients,
-            subgroups=strata(objective, data, asked),
+            subgroups=strata(objective, data, basis.rows),
         )
         if (scores < chosen.value).all():
             marks.append(
@@ -169,7 +183,7 @@ def finish(
             )
         threshold = {
             "value": chosen.value,
-            "chosen_on": chosen_on,
+            "chosen_on": basis.said,
             "rule": to_json(objective.threshold),
             "supported": chosen.supported,
             "said": chosen.said,
@@ -184,9 +198,20 @@ def finish(
         scored[:] = scored or [score(net, data, "test", calibration, threshold=at)]
         return scored[0]
 
+    together = [] if folded or final is None else final.best(ensemble)
+
     def against() -> dict[str, Any]:
-        trials = [row for row in rows if row.number != best.number and folded is None]
-        answers = answer_as_controls(data, objective, facts=facts, run=run, rows=trials)
+        folds = refit_folds if final is not None and (folded or has_few(data)) else ()
+        answers = answer_as_controls(
+            every,
+            objective,
+            facts=facts,
+            folds=folds,
+            run=None if folded else run,
+            rows=[row for row in rows if row.number != best.number],
+            final=final,
+            ensemble=together,
+        )
         others = score_controls(answers, data, objective)
         return {
             name: finite(other.metrics | {"difference": compare(on_test(), other, objective)})
@@ -202,9 +227,13 @@ def finish(
         reopen=reopen_test,
     )
     marks += opened.marks
+    controls = None if opened.controls is None else dict(opened.controls)
+    averaged = None if controls is None else controls.pop(ENSEMBLE, None)
+    if averaged is not None:
+        averaged = {"trials": [row.number for row in together], **averaged}
     on_validation = measured(
         answered,
-        kept.labels,
+        basis.labels,
         patients,
         data.classes,
         threshold=at,
@@ -227,8 +256,10 @@ def finish(
         best=best,
         threshold=threshold,
         test=opened.test,
-        controls=opened.controls,
+        controls=controls,
         corrected=correct(run, ranked(rows), data, objective),
+        ensemble=averaged,
+        finalists=None if final is None else final.to_json(),
         opened=opened.times,
         marks=tuple(marks),
     )

@@ -98,6 +98,7 @@ GROUPS: dict[str, list[Row]] = {
         ("--epochs", "N", _whole(1), "at most this many epochs per trial"),
         ("--minutes", "M", _above_zero(), "wall time of the search"),
         ("--folds", "K", _whole(2, 20), "score each trial on K folds, cut by patient"),
+        ("--refits", "K", _whole(0, 20), "train the best K again on folds, to choose (default 3)"),
         ("--seed", "N", _whole(0, 2**32 - 1), "of sampler and weights (default 0)"),
     ],
     "what is searched": [
@@ -123,6 +124,3 @@ GROUPS: dict[str, list[Row]] = {
         ("--dry-run", None, bool, "say what would be done, and end"),
     ],
 }  # fmt: skip
-
-UNBUILT: dict[str, str] = {"--refits": "K"}
-"""Flags that DESIGN knows and no code stands behind yet, with what they take."""

@@ -71,6 +71,12 @@ class Forecast:
     """Wall time at best."""
     high: float
     """Wall time at worst."""
+    again: int
+    """Of the best trials, so many are trained again to choose among them; 0: none."""
+    again_folds: int
+    """Folds that they are trained on."""
+    again_seconds: float
+    """Wall time expected for that, part of `seconds`."""
     limit: float | None
     """Seconds after which the search ends, finished or not."""
     memory: int
@@ -109,6 +115,9 @@ def forecast(
     workers: int,
     minutes: float | None = None,
     folds: int = 1,
+    again: int = 0,
+    again_folds: int = 1,
+    again_images: int = 0,
     needs: Iterable[Need] = (),
 ) -> Forecast:
     """What a search will need.
@@ -122,6 +131,9 @@ def forecast(
         workers: trials side by side.
         minutes: limit of the search.
         folds: how often each trial trains.
+        again: of the best trials, so many are trained again; none is pruned then.
+        again_folds: how often each of them is.
+        again_images: that each of these trainings has.
         needs: what will be written to disk.
 
     Raises:
@@ -134,10 +146,19 @@ def forecast(
     # Three trials on two workers take as long as four.
     rounds = -(-trials // workers)
 
+    again_costs = [
+        w.multiply_adds(train_images=again_images, val_images=again_images // 4) for w in works
+    ]
+    again_each = sum(again_costs) / len(again_costs) / speed
+    again_rounds = again_folds * -(-again // workers)
+
+    def repeated(factor: float) -> float:
+        return again_rounds * (again_each * factor + TRIAL_SECONDS)
+
     def total(share: float, factor: float) -> float:
         # The first round is not pruned: there is nothing to compare it with.
         run = each * factor * (min(rounds, 1) + max(rounds - 1, 0) * share)
-        return START_SECONDS * factor + run + rounds * TRIAL_SECONDS
+        return START_SECONDS * factor + run + rounds * TRIAL_SECONDS + repeated(factor)
 
     limit = None if minutes is None else minutes * 60
     most = float("inf") if limit is None else limit + START_SECONDS
@@ -150,6 +171,9 @@ def forecast(
         seconds=min(total(RUN_SHARE, 1.0), most),
         low=min(total(RUN_SHARE_LOW, FASTER), most),
         high=min(total(1.0, SLOWER), most),
+        again=again,
+        again_folds=again_folds,
+        again_seconds=min(repeated(1.0), most),
         limit=limit,
         memory=workers * (PROCESS_BYTES + 4 * max(work.weight_bytes for work in works)),
         memory_free=free_memory(),
@@ -167,6 +191,11 @@ def said(forecast: Forecast) -> list[str]:
         f"{trials} of {folds}up to {epochs} on {f.images:,} images, {_workers(f.workers)}: "
         f"about {roughly(f.seconds)} ({_range(f)})"
     ]
+    if f.again:
+        lines.append(
+            f"of that about {roughly(f.again_seconds)} to train the best {f.again} again on "
+            f"{f.again_folds} folds, and choose among them (--refits 0 leaves it out)"
+        )
     if f.limit is not None and f.high >= f.limit:
         lines.append(f"ends after {duration(f.limit)} of search, also where trials are left")
     free = "" if f.memory_free is None else f", {size(f.memory_free)} free"

@@ -42,7 +42,7 @@ def load_images(plan: Plan, interpolations: Sequence[str]) -> tuple[Dataset, Loa
 
 
 def cut(plan: Plan, data: Dataset, loading: Loading) -> tuple[Fold, ...] | None:
-    """The folds that the plan asks for, of all but the test part; None: it asks for none.
+    """The folds that every trial is scored on, of all but the test part; None: there are none.
 
     Args:
         plan: what is asked for.
@@ -52,17 +52,48 @@ def cut(plan: Plan, data: Dataset, loading: Loading) -> tuple[Fold, ...] | None:
     Raises:
         DataError: a fold would be without a class.
     """
+    folds = plan.options.folds
+    return None if folds is None else _cut(data, loading, folds)
+
+
+def cut_for_refits(
+    plan: Plan, data: Dataset, loading: Loading
+) -> tuple[tuple[Fold, ...] | None, str]:
+    """The folds that the best trials are trained again on, the same where trials have some.
+
+    Args:
+        plan: what is asked for.
+        data: as it was loaded.
+        loading: of it; copies stay on one side.
+
+    Returns:
+        None where they are not asked for, or cannot be cut and nobody asked by name; and why.
+
+    Raises:
+        DataError: --refits was given, and a fold would be without a class.
+    """
+    from xfer.errors import DataError
+
+    if not plan.refits:
+        return None, ""
+    try:
+        return _cut(data, loading, plan.refit_folds), ""
+    except DataError as error:
+        if plan.options.refits is not None:
+            raise
+        return None, f"The best trials are not trained again: {error}"
+
+
+def _cut(data: Dataset, loading: Loading, folds: int) -> tuple[Fold, ...]:
     import numpy as np
 
     from xfer.data.folds import cut_folds
 
-    if plan.options.folds is None:
-        return None
     return cut_folds(
         np.concatenate([data.splits["train"], data.splits["val"]]),
         labels=data.labels,
         patients=data.patients,
-        folds=plan.options.folds,
+        folds=folds,
         seed=SPLIT_SEED,
         same=loading.copies.same,
         classes=data.classes,

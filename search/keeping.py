@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 from collections.abc import Sequence
 
-from search.controls import first_known
 from search.rundir import RunDir
 from search.trials import TrialRow
 from search.validation import keep_answers, may_win
@@ -19,6 +18,13 @@ def ranked(rows: Sequence[TrialRow]) -> list[TrialRow]:
         (row for row in rows if row.state == "complete" and row.value is not None),
         key=lambda row: (-(row.value or 0.0), row.number),
     )
+
+
+def first_known(rows: Sequence[TrialRow]) -> TrialRow | None:
+    """The known configuration that was tried first, where it was finished."""
+    named = [row for row in rows if row.name is not None]
+    first = min(named, key=lambda row: row.number, default=None)
+    return first if first is not None and first.state == "complete" else None
 
 
 def keep_all_answers(

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal, NoReturn
 
 from search.errors import OptionsError
-from search.flags import GROUPS, UNBUILT
+from search.flags import GROUPS
 from search.messages import near, together
 
 
@@ -46,6 +46,8 @@ class Options:
     """Wall time of the search, in place of the budget's; above 0."""
     folds: int | None = None
     """Folds on which each trial is scored, 2 to 20; None: on the validation part."""
+    refits: int | None = None
+    """Trials that are trained again on folds, to choose among them, 0 to 20; None: 3."""
     seed: int = 0
     """Of sampler and weights: 0 to 2**32 - 1."""
     backbones: tuple[str, ...] | None = None
@@ -138,7 +140,7 @@ _FIXED = (
     "backbones", "weights", "known", "known_only", "storage",
 )  # fmt: skip
 """What a run is about: a resumed run keeps it."""
-_KEPT = ("trials", "minutes", "workers", "gpus_per_trial", "cache_gb", "keep", "strict")
+_KEPT = ("trials", "minutes", "refits", "workers", "gpus_per_trial", "cache_gb", "keep", "strict")
 """A resumed run may change these, and keeps them where its command line says nothing. The rest
 (offline, address, dry_run, reopen_test and where the run is) is asked for each time."""
 
@@ -171,8 +173,6 @@ def _parser(prog: str) -> _Parser:
             else:
                 action = "append" if flag == "--known" else "store"
                 group.add_argument(flag, metavar=metavar, action=action, help=text)
-    for flag, metavar in UNBUILT.items():
-        parser.add_argument(flag, metavar=metavar, help=argparse.SUPPRESS)
     return parser
 
 
@@ -180,7 +180,7 @@ def parse(argv: Sequence[str], *, prog: str = "python -m search.run") -> Options
     """Options of a command line; `--help` prints and ends the process.
 
     Raises:
-        OptionsError: flags that do not exist, are not built yet, contradict each other or have
+        OptionsError: flags that do not exist, contradict each other or have
             values that are not allowed; all of them in one message.
 
     >>> parse(["spaces/digits.py", "--trials", "8"]).trials
@@ -199,10 +199,6 @@ def parse(argv: Sequence[str], *, prog: str = "python -m search.run") -> Options
                 values[name] = tuple(map(read, text)) if several else read(text)
             except ValueError as error:
                 problems.append(f"{flag} {error}")
-    for flag in UNBUILT:
-        text = getattr(raw, flag.removeprefix("--").replace("-", "_"))
-        if text is not None and (flag, text) != ("--refits", "0"):
-            problems.append(f"{flag} is not built yet; leave it out")
     if raw.space is None:
         there = ", ".join(sorted(str(path) for path in Path("spaces").glob("*.py")))
         here = f"; here are {there}" if there else ""

@@ -21,6 +21,7 @@ def foresee(plan: Plan, inspection: Inspection, slots: Slots) -> Forecast:
         inspection: of it; without problems.
         slots: room for trials.
     """
+    from xfer.data.folds import STOP_SHARE
     from xfer.models.assembly import describe
     from xfer.store import default_root
 
@@ -48,7 +49,8 @@ def foresee(plan: Plan, inspection: Inspection, slots: Slots) -> Forecast:
     if folds is not None:
         train, val = (sum(len(part) for part in parts) // len(folds) for parts in
                       ([fold.train for fold in folds], [fold.stop for fold in folds]))  # fmt: skip
-    images = len(splits.train) + len(splits.val) + len(splits.test)
+    both = len(splits.train) + len(splits.val)
+    images = both + len(splits.test)
     rows = images * len(inspection.checked.interpolations)
     heaviest = max(work.weight_bytes for work in works)
     return forecast(
@@ -57,6 +59,9 @@ def foresee(plan: Plan, inspection: Inspection, slots: Slots) -> Forecast:
         train_images=train,
         val_images=val,
         folds=1 if folds is None else len(folds),
+        again=min(plan.refits, plan.budget.trials),
+        again_folds=plan.refit_folds,
+        again_images=int(both * (1 - 1 / plan.refit_folds) * (1 - 1 / STOP_SHARE)),
         speed=measure_speed(threads=slots.threads, device=slots.device),
         workers=slots.workers,
         minutes=plan.budget.minutes,

@@ -23,6 +23,9 @@ from xfer.recipe import Images, Objective, Pretrained, Recipe, Table, TargetReca
 
 LEAST_POSITIVES, LEAST_OF_EACH = 30, 10
 """In validation, with a positive class and with several classes alike."""
+REFITS, REFIT_FOLDS = 3, 5
+"""Unless something else is asked for."""
+DEMO_REFITS, DEMO_REFIT_FOLDS = 2, 3
 DEMO_TRIALS, DEMO_EPOCHS, DEMO_MINUTES, DEMO_SIZE = 10, 4, 1.5, 64
 """A demo's budget: with start and end, three minutes on two cores."""
 SPLIT_SEED = 0
@@ -59,6 +62,20 @@ class Plan:
     """The images are built-in phantoms, and every output says so."""
     notes: tuple[str, ...]
     """What the options changed that somebody should read, a sentence each."""
+
+    @property
+    def refits(self) -> int:
+        """Trials that are trained again on folds, to choose among them; 0: none."""
+        if self.options.refits is not None:
+            return self.options.refits
+        return DEMO_REFITS if self.demo else REFITS
+
+    @property
+    def refit_folds(self) -> int:
+        """Folds that they are trained on."""
+        if self.options.folds is not None:
+            return self.options.folds
+        return DEMO_REFIT_FOLDS if self.demo else REFIT_FOLDS
 
     @property
     def objective(self) -> Objective:

@@ -75,6 +75,21 @@ class RunDir:
         return self.root / "answers" / f"{number}.npz"
 
     @property
+    def refits(self) -> Path:
+        """What training the best trials again leaves: a study, and a folder for each."""
+        return self.root / "refits"
+
+    @property
+    def refit_study(self) -> Path:
+        """The Optuna study of it, SQLite."""
+        return self.refits / "study.db"
+
+    @property
+    def refit_checkpoints(self) -> Path:
+        """A folder per refit, by the number it has in that study."""
+        return self.refits / "checkpoints"
+
+    @property
     def best(self) -> Path:
         """The exported winner."""
         return self.root / "best"

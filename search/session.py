@@ -1,6 +1,7 @@
 """How does one command become a finished search? The steps, in order, and what each leaves behind.
 
-    load and check -> claim a folder -> images -> forecast -> trials -> winner, test, report
+    load and check -> claim a folder -> images -> forecast -> trials -> the best of them again
+    -> winner, test, report
 
 Everything that can be wrong with what the user gave is found before a folder is claimed. From then
 on whatever ends the process, a resumed run goes on from the study.
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,25 +19,22 @@ from search.check.inspection import Inspection, inspect
 from search.errors import SpaceError, TrialsError
 from search.finish import Folded, finish
 from search.forecast import said
-from search.images import cut, load_images
-from search.keeping import keep_all_answers, keep_best_checkpoints
+from search.images import cut, cut_for_refits, load_images
+from search.keeping import keep_best_checkpoints
 from search.manifest import check_data, file_digest, new_manifest, resumed_manifest
 from search.messages import together
 from search.opening import Sealed
 from search.options import Options
-from search.outcome import Context, write_outcome, write_trials
+from search.outcome import Context, write_outcome
 from search.outlook import foresee
 from search.plan import Plan, make_plan
 from search.rundir import RunDir, create_run, resume_run
 from search.screen import Say, tell_end, tell_findings, tell_parts, tell_plan
 from search.space import load_space
 from search.strict import refuse_findings
-from search.trials import EpochDone, Event, TrialEnded, trial_seed
 
 if TYPE_CHECKING:
-    from search.study import Record
     from search.workers import Slots
-    from xfer.data.folds import Fold
 
 
 class Interrupted(Exception):
@@ -108,7 +107,9 @@ def _run(
     say: Say,
 ) -> None:
     """Everything from the claimed folder on."""
+    from search.running import Running
     from search.study import Record, storage_told
+    from search.workers import start_ray
     from xfer.data.audit import audit
 
     say(f"Run: {run.root}")
@@ -133,12 +134,14 @@ def _run(
     }  # fmt: skip
     run.write_json(run.manifest, manifest)
     folds = cut(plan, data, loading)
+    refit_folds, problem = cut_for_refits(plan, data, loading)
     columns = inspection.checked.ranges
     context = Context(
         run=run, plan=plan, data=data, loading=loading, columns=tuple(columns), began=began
     )  # fmt: skip
     storage = run.study if plan.options.storage is None else plan.options.storage
     with (
+        ExitStack() as ray,
         storage_told(),
         Record(
             storage,
@@ -156,8 +159,22 @@ def _run(
             sealed = Sealed(contents=contents, run_id=manifest["begun"])
         if folds is not None:
             folded = Folded(seed=plan.options.seed, threads=slots.threads)
+        running = Running(
+            context,
+            slots=slots,
+            folds=folds,
+            refit_folds=refit_folds,
+            start_ray=lambda: ray.enter_context(start_ray(slots, address=plan.options.address)),
+            say=say,
+        )
         try:
-            _search(context, inspection, record, slots=slots, folds=folds, say=say)
+            running.search(record, columns)
+            refitted = running.refit(
+                record.rows(),
+                storage=run.refit_study if plan.options.storage is None else storage,
+                seconds_used=record.seconds_used,
+            )
+            ray.close()
             finished = finish(
                 run,
                 record.rows(),
@@ -168,6 +185,10 @@ def _run(
                 sealed=sealed,
                 reopen_test=plan.options.reopen_test,
                 folded=folded,
+                final=refitted.final,
+                ensemble=plan.refits,
+                refit_folds=refit_folds or (),
+                remarks=[text for text in (problem, refitted.mark) if text],
                 about={"run": run.name, "space": plan.space.path.name, "seed": plan.options.seed}
                 | ({"splits": " ".join(loading.marks)} if loading.marks else {}),
             )
@@ -178,106 +199,9 @@ def _run(
             write_outcome(context, record.rows(), None)
             raise
         rows = record.rows()
-        keep_best_checkpoints(run, rows, keep=plan.options.keep)
+        keep_best_checkpoints(run, rows, keep=max(plan.options.keep, plan.refits))
         result = write_outcome(context, rows, finished)
     tell_end(run, result, say)
-
-
-def _search(
-    context: Context,
-    inspection: Inspection,
-    record: Record,
-    *,
-    slots: Slots,
-    folds: tuple[Fold, ...] | None,
-    say: Say,
-) -> None:
-    """Runs the trials that are left."""
-    from search.experiment import run_trials
-    from search.progress import Progress
-    from search.tensorboard import TensorBoard
-    from search.worker import Job
-    from search.workers import start_ray
-    from xfer.contact_sheet import contact_sheet
-    from xfer.evaluate.objectives import best_constant
-    from xfer.models.interpolation import interpolation_of
-    from xfer.recipe import from_json
-    from xfer.steps import strata
-
-    plan, run, data = context.plan, context.run, context.data
-    columns = inspection.checked.ranges
-    record.requeue()
-    left = plan.budget.trials - record.told
-    used = record.seconds_used
-    minutes = plan.budget.minutes
-    rest = None if minutes is None else 60 * minutes - used
-    if left <= 0:
-        say(f"All {plan.budget.trials} trials are told; --trials with a larger number adds some.")
-        return
-    if rest is not None and rest <= 0:
-        say(f"The {minutes:g} minutes are used; --minutes with a larger number adds some.")
-        return
-    say(f"Watch: tensorboard --logdir {run.tensorboard}")
-    workers = f"{slots.workers} worker" + ("s" if slots.workers > 1 else "")
-    say(f"Starting Ray and {workers}; the first epochs come in half a minute or so.")
-    job = Job(
-        data=data.without("test"),
-        objective=plan.objective,
-        checkpoints=run.checkpoints,
-        threads=slots.threads,
-        device=slots.device,
-        folds=folds,
-    )
-    progress = Progress(
-        run=run.name,
-        trials=plan.budget.trials,
-        epochs=plan.budget.epochs,
-        folds=plan.options.folds,
-        several_classes=data.positive is None,
-        constant=best_constant(
-            plan.objective,
-            data.labels[data.splits["val"]],
-            classes=len(data.classes),
-            subgroups=strata(plan.objective, data, data.splits["val"]),
-        ),
-        minutes=None if rest is None else rest / 60,
-        demo=plan.demo,
-        told=record.rows(),
-    )
-
-    def sheet(number: int, recipe: Mapping[str, Any]) -> Any:
-        seen = from_json(recipe)
-        pixels = job.data.interpolated(interpolation_of(seen.model))
-        return contact_sheet(seen, pixels, seed=trial_seed(record.seed, number))
-
-    with (
-        start_ray(slots, address=plan.options.address),
-        TensorBoard(run.tensorboard, columns, sheet=sheet) as tensorboard,
-    ):
-        begun: list[float] = []  # when the first epoch did
-
-        def keep(event: Event) -> None:
-            if isinstance(event, EpochDone):
-                begun.append(time.monotonic() - event.result["seconds"])
-                del begun[1:]
-                record.seconds_used = used + time.monotonic() - begun[0]
-            if isinstance(event, TrialEnded):
-                rows = record.rows()
-                write_trials(context, rows)
-                keep_all_answers(run, rows, data, plan.objective, folds=folds is not None)
-                keep_best_checkpoints(run, rows, keep=plan.options.keep)
-
-        with progress:
-            run_trials(
-                record,
-                plan.recipe,
-                job=job,
-                slots=slots,
-                trials=plan.budget.trials,
-                out=run.ray,
-                limit_s=rest,
-                watchers=(progress, tensorboard, keep),
-            )
 
 
 def _weights(backbones: Sequence[str]) -> dict[str, dict[str, str]]:

@@ -82,24 +82,43 @@ def write_answers(
     """
     import numpy as np
 
-    from xfer.evaluate.answers import ranked as as_ranked
-    from xfer.evaluate.eligible import eligible
-    from xfer.steps import strata
-
     file = run.answers(number)
-    better = eligible(
-        objective,
-        as_ranked(objective, logits),
-        labels,
-        _whose(data, labels, rows),
-        seed=_SEED,
-        subgroups=strata(objective, data, rows),
-    )
+    better = is_better_than_constant(data, objective, logits, labels, rows)
     file.parent.mkdir(exist_ok=True)
     writing = file.with_suffix(".writing")
     with writing.open("wb") as opened:
         np.savez(opened, logits=logits, labels=labels, rows=rows, eligible=better)
     writing.replace(file)
+
+
+def is_better_than_constant(
+    data: Dataset,
+    objective: Objective,
+    logits: np.ndarray,
+    labels: np.ndarray,
+    rows: np.ndarray,
+) -> bool:
+    """Whether answers are shown to be better than the same answer for every image.
+
+    Args:
+        data: whose patients and subgroups they are.
+        objective: by which it is shown.
+        logits: float64 (images, classes).
+        labels: int64 (images,).
+        rows: int64 (images,), positions in the data.
+    """
+    from xfer.evaluate.answers import ranked as as_ranked
+    from xfer.evaluate.eligible import eligible
+    from xfer.steps import strata
+
+    return eligible(
+        objective,
+        as_ranked(objective, logits),
+        labels,
+        whose(data, labels, rows),
+        seed=_SEED,
+        subgroups=strata(objective, data, rows),
+    )
 
 
 def may_win(run: RunDir, number: int) -> bool:
@@ -184,7 +203,7 @@ def correct(
         found = corrected(
             given[:, :, 1] if binary else given,
             kept[0].labels,
-            _whose(data, kept[0].labels, kept[0].rows),
+            whose(data, kept[0].labels, kept[0].rows),
             objective,
             seed=_SEED,
             repeats=40 if binary else 5,  # each class anew: slower
@@ -200,7 +219,7 @@ def correct(
     }
 
 
-def _whose(data: Dataset, labels: np.ndarray, rows: np.ndarray) -> list[str] | None:
+def whose(data: Dataset, labels: np.ndarray, rows: np.ndarray) -> list[str] | None:
     """Patients of the images; None where most images are of patients who have several classes.
 
     Such patients are alike, and dealing them out anew says nothing of who is told from whom.

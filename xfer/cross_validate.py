@@ -80,6 +80,8 @@ class OutOfFold:
     """(images,)."""
     folds: int
     """How many there were."""
+    scores: tuple[float, ...]
+    """The search score of each, in their order."""
 
     @property
     def probabilities(self) -> npt.NDArray[np.float64]:
@@ -189,13 +191,15 @@ def read_out_of_fold(checkpoint: Path, folds: int) -> OutOfFold:
     Raises:
         ModelFileError: a fold is missing or damaged.
     """
-    parts = [read_file(_file(checkpoint / f"fold{number}"))[1]["val"] for number in range(folds)]
+    files = [read_file(_file(checkpoint / f"fold{number}")) for number in range(folds)]
+    parts = [tensors["val"] for _, tensors in files]
     joined = {name: torch.cat([part[name] for part in parts]).numpy() for name in parts[0]}
     return OutOfFold(
         rows=joined["rows"],
         logits=joined["logits"],
         labels=joined["labels"],
         folds=folds,
+        scores=tuple(header["result"]["score"] for header, _ in files),
     )
 
 

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
+from xfer.data.folds import Fold
 from xfer.models.assembly import assemble, describe
 from xfer.models.table import TABLE
 from xfer.recipe import Head, Pretrained, Recipe
@@ -36,6 +37,8 @@ class Probe:
     """Of `STRENGTHS`, as validation chose it."""
     probabilities: dict[str, npt.NDArray[np.float64]]
     """By part, (images, classes), in the order of the split."""
+    out_of_fold: npt.NDArray[np.float64] | None
+    """Likewise of every fold's `val`, one fold after another; None without folds."""
 
 
 def smallest(names: Sequence[str], *, size: int, channels: int) -> str | None:
@@ -54,6 +57,7 @@ def probe(
     *,
     asked: Sequence[str],
     device: torch.device | str,
+    folds: Sequence[Fold] = (),
     weights: Literal["imagenet", "none"] = "imagenet",
 ) -> Probe:
     """Fits on train, chooses the penalty on val, and answers for the parts that are asked.
@@ -63,49 +67,97 @@ def probe(
         backbone: a name in the table.
         asked: parts to answer for.
         device: where the backbone runs.
+        folds: fitted on each one's train, the penalty chosen on its `stop`, to answer for its
+            `val`.
         weights: `none` for first weights drawn at random, which a test may want.
 
     Raises:
         WeightsError: the weights are not on this machine.
     """
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.metrics import log_loss
-
     parts = {name: data.splits[name] for name in dict.fromkeys(("train", "val", *asked))}
     _, size, _, channels = data.pixels[parts["train"][:1]].shape
     net = assemble(
         _recipe(backbone, weights), classes=len(data.classes), size=size, channels=channels, seed=0
     )
     net = net.to(device).eval()
+    wanted = [*parts.values(), *(part for fold in folds for part in fold.parts)]
+    rows: Rows = np.unique(np.concatenate(wanted))
+    step = int(np.clip(2**22 // size**2, 32, 256))
+    with torch.inference_mode():
+        seen = [
+            net.prefix(to_images(data.pixels[part], torch.device(device))).cpu().double()
+            for part in batches(rows, step)
+        ]
+    features = torch.cat(seen).numpy()
 
-    def features(rows: Rows) -> npt.NDArray[np.float64]:
-        step = int(np.clip(2**22 // size**2, 32, 256))
-        with torch.inference_mode():
-            seen = [
-                net.prefix(to_images(data.pixels[part], torch.device(device))).cpu().double()
-                for part in batches(rows, step)
+    def fitted(train: Rows, val: Rows) -> _Fitted:
+        return _fit(
+            features[np.searchsorted(rows, train)],
+            data.labels[train],
+            features[np.searchsorted(rows, val)],
+            data.labels[val],
+            classes=len(data.classes),
+        )
+
+    whole = fitted(parts["train"], parts["val"])
+    return Probe(
+        backbone=backbone,
+        strength=whole.strength,
+        probabilities={
+            name: whole.answer(features[np.searchsorted(rows, parts[name])]) for name in asked
+        },
+        out_of_fold=np.concatenate(
+            [
+                fitted(fold.train, fold.stop).answer(features[np.searchsorted(rows, fold.val)])
+                for fold in folds
             ]
-        return torch.cat(seen).numpy()
+        )
+        if folds
+        else None,
+    )
 
-    values = {name: features(rows) for name, rows in parts.items()}
-    mean, spread = values["train"].mean(axis=0), values["train"].std(axis=0)
-    values = {name: (v - mean) / np.maximum(spread, 1e-6) for name, v in values.items()}
-    labels = {name: data.labels[parts[name]] for name in ("train", "val")}
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Fitted:
+    """Logistic regression on standardised features."""
+
+    model: Any
+    strength: float
+    mean: npt.NDArray[np.float64]
+    spread: npt.NDArray[np.float64]
+    classes: int
+
+    def answer(self, features: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """Probabilities (images, classes); 0 of a class that was not there to be learned."""
+        probabilities = np.zeros((len(features), self.classes))
+        given = (features - self.mean) / self.spread
+        probabilities[:, self.model.classes_] = self.model.predict_proba(given)
+        return probabilities
+
+
+def _fit(
+    train: npt.NDArray[np.float64],
+    train_labels: npt.NDArray[np.int64],
+    val: npt.NDArray[np.float64],
+    val_labels: npt.NDArray[np.int64],
+    *,
+    classes: int,
+) -> _Fitted:
+    """With the penalty of the least loss on val; of equal ones the stronger."""
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.metrics import log_loss
+
+    mean, spread = train.mean(axis=0), np.maximum(train.std(axis=0), 1e-6)
     best = None
     for strength in STRENGTHS:
-        model = LogisticRegression(C=100 * strength / len(labels["train"]), max_iter=_MOST_STEPS)
-        model.fit(values["train"], labels["train"])
-        loss = log_loss(labels["val"], model.predict_proba(values["val"]), labels=model.classes_)
+        model = LogisticRegression(C=100 * strength / len(train), max_iter=_MOST_STEPS)
+        model.fit((train - mean) / spread, train_labels)
+        found = model.predict_proba((val - mean) / spread)
+        loss = log_loss(val_labels, found, labels=model.classes_)
         if best is None or loss < best[0]:
             best = loss, strength, model
     assert best is not None
-    _, strength, model = best
-    found = {}
-    for name in asked:
-        probabilities = np.zeros((len(parts[name]), len(data.classes)))
-        probabilities[:, model.classes_] = model.predict_proba(values[name])
-        found[name] = probabilities
-    return Probe(backbone=backbone, strength=strength, probabilities=found)
+    return _Fitted(model=best[2], strength=best[1], mean=mean, spread=spread, classes=classes)
 
 
 def _recipe(backbone: str, weights: Literal["imagenet", "none"]) -> Recipe:

@@ -43,6 +43,7 @@ class Bridge:
         trials: int,
         slots: int,
         limit_s: float | None = None,
+        reserved: Callable[[], float] = lambda: 0.0,
         watchers: Sequence[Watcher] = (),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -55,6 +56,7 @@ class Bridge:
             slots: Most trials in flight.
             limit_s: Seconds after which nothing new is started, counted from when the first epoch
                 began: a slow start of Ray does not eat the time for trials. None: no limit.
+            reserved: Seconds of them that are for something else, as it is known now.
             watchers: Told of every event; one that raises is logged and told no more.
             clock: Seconds.
         """
@@ -65,6 +67,7 @@ class Bridge:
         self.interrupted = False  # set by a signal handler, so nothing else is done in it
         self.in_flight: set[int] = set()
         self._recipe_of, self._limit_s, self._clock = recipe_of, limit_s, clock
+        self._reserved = reserved
         self._deadline: float | None = None  # known from the first epoch on
         self._watchers = list(watchers)
         self._told = record.told
@@ -155,11 +158,12 @@ class Bridge:
     def _is_stopping(self) -> bool:
         if self.interrupted:
             self.stopping = "interrupted"
-        elif (
-            self.stopping is None and self._deadline is not None and self._clock() >= self._deadline
-        ):
+        elif self.stopping is None and self._is_late():
             self.stopping = "minutes"
         return self.stopping is not None
+
+    def _is_late(self) -> bool:
+        return self._deadline is not None and self._clock() >= self._deadline - self._reserved()
 
     def _is_settled(self, asked: Asked) -> bool:
         """Whether a trial that was asked for has nothing to run; it is told then."""

@@ -10,7 +10,7 @@ from typing import Any
 ROOT = Path(__file__).parents[2]
 DUE = {
     "space.py", "manifest.json", "audit.json", "study.db", "trials.csv", "tensorboard",
-    "checkpoints", "answers", "best", "report.html", "result.json", "test_opened.json",
+    "checkpoints", "answers", "refits", "best", "report.html", "result.json", "test_opened.json",
 }  # fmt: skip
 """What a finished run leaves in its folder."""
 DUE_OF_BEST = {

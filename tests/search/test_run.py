@@ -126,7 +126,7 @@ def test_a_finished_run_is_extended_and_the_test_part_stays_as_it_is(
         (["spaces/digit.py"], "no space file spaces/digit.py"),
         (["spaces/digits.py", "--trails", "3"], "did you mean '--trials'"),
         (["spaces/digits.py", "--trials", "0"], "--trials must be a whole number of at least 1"),
-        (["spaces/digits.py", "--refits", "5"], "--refits is not built yet"),
+        (["spaces/digits.py", "--refits", "50"], "--refits must be a whole number in [0, 20]"),
         (["spaces/any.py"], "--data PATH"),
         (["spaces/any.py", "--data", "/nowhere"], "no images at /nowhere"),
         (["spaces/digits.py", "--positive", "eight"], "positive 'eight' is not a class"),

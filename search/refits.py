@@ -1,0 +1,208 @@
+"""Which of the best trials is the best? They are trained again, on folds, with other seeds.
+
+A search ranks its trials by one validation part, where the first of many is the luckiest, too. So
+the best few train anew: on folds by patient of train and validation together, each image answered
+by a model that has not seen it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from search.keeping import first_known, ranked
+from search.rundir import RunDir
+from search.trials import TrialRow
+from search.validation import is_better_than_constant, may_win, whose
+from xfer.recipe import Objective, from_json
+
+if TYPE_CHECKING:
+    from xfer.cross_validate import OutOfFold
+    from xfer.data.dataset import Dataset
+
+MARGIN = 0.005
+"""A finalist with fewer trained parameters wins where its mean is worse by no more than this."""
+_SEED = 0  # of draws: the same answers, the same verdict
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Refit:
+    """A trial that was trained again, on all folds."""
+
+    row: TrialRow
+    """The trial."""
+    answers: OutOfFold
+    """To every image of train and validation."""
+    scores: tuple[float, ...]
+    """The search score on each fold, in the folds' order: paired with another's."""
+    parameters: int
+    """That are trained."""
+
+    @property
+    def mean(self) -> float:
+        """Of the scores."""
+        return sum(self.scores) / len(self.scores)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Final:
+    """What came of training the best again."""
+
+    refits: tuple[Refit, ...]
+    """Best search score first; the first known configuration last where it is not among these."""
+    chosen: Refit
+    """The winner."""
+    probabilities: tuple[float, ...]
+    """How often each is the best when patients are drawn again."""
+
+    def best(self, count: int) -> list[TrialRow]:
+        """Trials with the best means, best first."""
+        order = sorted(self.refits, key=lambda refit: (-refit.mean, refit.row.number))
+        return [refit.row for refit in order[:count]]
+
+    def of(self, row: TrialRow) -> Refit | None:
+        """The refit of a trial, if it was trained again."""
+        return next((refit for refit in self.refits if refit.row.number == row.number), None)
+
+    def to_json(self) -> list[dict[str, Any]]:
+        """The finalists for result.json, best mean first."""
+        found = {
+            refit.row.number: {
+                "number": refit.row.number,
+                "name": refit.row.name,
+                "mean": refit.mean,
+                **_interval(refit.scores),
+                "probability": probability,
+                "parameters": refit.parameters,
+                "scores": list(refit.scores),
+            }
+            for refit, probability in zip(self.refits, self.probabilities, strict=True)
+        }
+        return [found[row.number] for row in self.best(len(found))]
+
+
+def finalists(run: RunDir, rows: Sequence[TrialRow], *, keep: int) -> list[TrialRow]:
+    """The trials to be trained again: the best `keep` that may win, and the first known one.
+
+    Two trials of one recipe count as one. Nobody where no trial may win: there is nothing to
+    choose.
+    """
+    found: list[TrialRow] = []
+    for row in ranked(rows):
+        if len(found) < keep and may_win(run, row.number):
+            found += [row] if all(row.recipe != other.recipe for other in found) else []
+    first = first_known(rows)
+    if found and first is not None and all(first.recipe != other.recipe for other in found):
+        found.append(first)
+    return found
+
+
+def expected_seconds(rows: Sequence[TrialRow], *, folds: int, share: float, workers: int) -> float:
+    """Wall time of training finalists again, by what they took.
+
+    Args:
+        rows: the finalists.
+        folds: trainings of each that are still to come for one that it has had.
+        share: images of such a training over those of the one it has had.
+        workers: side by side.
+    """
+    each = [row.seconds * folds * share for row in rows]
+    return max(sum(each) / workers, max(each, default=0.0))
+
+
+def read_refits(
+    run: RunDir,
+    rows: Sequence[TrialRow],
+    again: Sequence[TrialRow],
+    data: Dataset,
+    *,
+    folds: int,
+) -> list[Refit]:
+    """What training the finalists again has brought; those that are not finished are left out.
+
+    Args:
+        run: its folder.
+        rows: the finalists.
+        again: the trials of the study of refits; `trial` among their parameters says whose.
+        data: of the folds.
+        folds: how many there are.
+    """
+    from xfer.cross_validate import read_out_of_fold
+    from xfer.models.assembly import describe
+
+    done = {row.params["trial"]: row.number for row in again if row.state == "complete"}
+    found = []
+    for row in rows:
+        if row.number not in done:
+            continue
+        answers = read_out_of_fold(run.refit_checkpoints / str(done[row.number]), folds)
+        cost = describe(
+            from_json(row.recipe),
+            classes=len(data.classes),
+            size=data.images.size,
+            channels=data.images.channels,
+        )
+        found.append(
+            Refit(row=row, answers=answers, scores=answers.scores, parameters=cost.trainable)
+        )
+    return found
+
+
+def decide(refits: Sequence[Refit], data: Dataset, objective: Objective) -> Final | None:
+    """The finalist with the best mean, or a simpler one within the margin.
+
+    Args:
+        refits: of the finalists, as `Final` holds them.
+        data: of the folds.
+        objective: whose score it is.
+
+    Returns:
+        None where none is shown to be better, out of fold, than the same answer for every image.
+    """
+    import numpy as np
+
+    from xfer.evaluate.answers import ranked as as_ranked
+    from xfer.evaluate.selection import choose, probability_best
+
+    may = [
+        refit
+        for refit in refits
+        if is_better_than_constant(
+            data, objective, refit.answers.logits, refit.answers.labels, refit.answers.rows
+        )
+    ]
+    if not may:
+        return None
+    answers = np.stack([as_ranked(objective, refit.answers.logits) for refit in refits])
+    labels, rows = refits[0].answers.labels, refits[0].answers.rows
+    probabilities = probability_best(
+        answers if data.positive is None else answers[:, :, 1],
+        labels,
+        whose(data, labels, rows),
+        objective,
+        seed=_SEED,
+        draws=1_000 if data.positive is not None else 100,  # each class anew: slower
+    )
+    place = choose([r.mean for r in may], [r.parameters for r in may], margin=MARGIN)
+    return Final(
+        refits=tuple(refits),
+        chosen=may[place],
+        probabilities=tuple(probabilities.tolist()),
+    )
+
+
+def _interval(scores: Sequence[float]) -> dict[str, float]:
+    """95 % interval of the mean over folds, whose trainings share most of their images.
+
+    Nadeau and Bengio, Inference for the generalization error, Machine Learning 52, 2003: variance
+    (1 / folds + tested / trained) s², by Student's t.
+    """
+    import numpy as np
+    from scipy.stats import t
+
+    folds = len(scores)
+    variance = (1 / folds + 1 / (folds - 1)) * float(np.var(scores, ddof=1))
+    half = float(t.ppf(0.975, folds - 1)) * variance**0.5
+    mean = float(np.mean(scores))
+    return {"low": mean - half, "high": min(mean + half, 1.0)}
