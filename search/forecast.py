@@ -173,7 +173,7 @@ def forecast(
         high=min(total(1.0, SLOWER), most),
         again=again,
         again_folds=again_folds,
-        again_seconds=min(repeated(1.0), most),
+        again_seconds=min(repeated(1.0), most / 2),
         limit=limit,
         memory=workers * (PROCESS_BYTES + 4 * max(work.weight_bytes for work in works)),
         memory_free=free_memory(),
@@ -195,6 +195,7 @@ def said(forecast: Forecast) -> list[str]:
         lines.append(
             f"of that about {roughly(f.again_seconds)} to train the best {f.again} again on "
             f"{f.again_folds} folds, and choose among them (--refits 0 leaves it out)"
+            + ("" if f.limit is None else "; at most half of the time, else fewer")
         )
     if f.limit is not None and f.high >= f.limit:
         lines.append(f"ends after {duration(f.limit)} of search, also where trials are left")

@@ -82,6 +82,16 @@ class Final:
         return [found[row.number] for row in self.best(len(found))]
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Refitted:
+    """What came of training the best trials again."""
+
+    final: Final | None = None
+    """None: it was not asked for, or not possible, or shows nothing."""
+    mark: str = ""
+    """What a reader has to know of it."""
+
+
 def finalists(run: RunDir, rows: Sequence[TrialRow], *, keep: int) -> list[TrialRow]:
     """The trials to be trained again: the best `keep` that may win, and the first known one.
 
@@ -147,6 +157,50 @@ def read_refits(
             Refit(row=row, answers=answers, scores=answers.scores, parameters=cost.trainable)
         )
     return found
+
+
+def refit_name(row: TrialRow) -> str:
+    """What a trial that is trained again is called in the study of refits."""
+    return f"trial {row.number}"
+
+
+def judge(
+    run: RunDir,
+    rows: Sequence[TrialRow],
+    again: Sequence[TrialRow],
+    data: Dataset,
+    objective: Objective,
+    *,
+    folds: int,
+) -> Refitted:
+    """What the study of refits says, and what has to be said of it.
+
+    Args:
+        run: its folder.
+        rows: the finalists.
+        again: the trials of that study.
+        data: of the folds.
+        objective: whose score it is.
+        folds: how many there are.
+    """
+    names = {refit_name(row) for row in rows}
+    broken = [row for row in again if row.name in names and row.state != "complete"]
+    if any(row.state == "waiting" for row in broken):
+        return Refitted(
+            mark="Time was up before the best trials were trained again on all folds: the winner "
+            "was chosen on validation. --resume with more --minutes goes on."
+        )
+    marks = [
+        f"{str(row.name).capitalize()} could not be trained again: {row.ended}." for row in broken
+    ]
+    refits = read_refits(run, rows, again, data, folds=folds)
+    final = decide(refits, data, objective) if refits else None
+    if final is None:
+        marks.append(
+            "Trained again on folds, none of the best trials is shown to be better than the same "
+            "answer for every image: do not use this model."
+        )
+    return Refitted(final=final, mark=" ".join(marks))
 
 
 def decide(refits: Sequence[Refit], data: Dataset, objective: Objective) -> Final | None:

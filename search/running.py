@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from search.amounts import roughly
 from search.basis import has_few
 from search.contact_sheets import sheet_of
 from search.errors import TrialsError
 from search.keeping import keep_all_answers, keep_best_checkpoints
 from search.outcome import Context, write_trials
-from search.refits import Final, decide, expected_seconds, finalists, read_refits
+from search.refits import Refitted, expected_seconds, finalists, judge, refit_name
 from search.screen import Say
 from search.trials import EpochDone, Event, TrialEnded, TrialRow, trial_seed
 from xfer.recipe import Recipe, from_json
@@ -27,22 +27,12 @@ if TYPE_CHECKING:
     from search.workers import Slots
     from xfer.data.folds import Fold
 
-_MOST_RESERVED = 0.5
-"""Share of --minutes that is kept for training the best again."""
-_GRACE = 3.0
-"""Training them again may take so many times what was expected of it, and a minute."""
+MOST_FOR_REFITS = 0.5
+"""Share of --minutes that training the best again may take; fewer are, where it would be more."""
+_GRACE = 1.5
+"""In fact it may take so many times what is left, or was expected of it, and a minute."""
 _REFITS = -1
 """In place of a trial's number, where the seed of all refits is drawn."""
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Refitted:
-    """What came of training the best trials again."""
-
-    final: Final | None = None
-    """None: it was not asked for, or not possible, or shows nothing."""
-    mark: str = ""
-    """What a reader has to know of it."""
 
 
 class Running:
@@ -113,9 +103,6 @@ class Running:
             if isinstance(event, TrialEnded):
                 self._keep(record.rows())
 
-        def reserved() -> float:
-            return 0.0 if rest is None else min(self._reserved, _MOST_RESERVED * rest)
-
         self._keep(record.rows())
         self._start_ray()
         job = self._job(self._folds, run.checkpoints)
@@ -135,7 +122,7 @@ class Running:
                 trials=plan.budget.trials,
                 out=run.ray,
                 limit_s=rest,
-                reserved=reserved,
+                reserved=lambda: self._reserved,
                 watchers=(progress, tensorboard, keep),
             )
 
@@ -155,7 +142,14 @@ class Running:
         if folds is None or not plan.refits:
             return Refitted()
         keep_all_answers(run, rows, data, plan.objective, folds=self._folds is not None)
-        best = finalists(run, rows, keep=plan.refits)
+        asked = finalists(run, rows, keep=plan.refits)
+        best = self._affordable(asked)
+        if len(asked) > len(best) < 2:
+            return Refitted(
+                mark="The best trials were not trained again: it would have taken about "
+                f"{roughly(self._expected(asked))}, and --minutes has half of its time for that. "
+                "The winner was chosen on validation."
+            )
         if not best or (len(best) == 1 and not has_few(data)):
             return Refitted()
         recipes = {row.number: row.recipe for row in rows}
@@ -170,19 +164,19 @@ class Running:
             seed=trial_seed(plan.options.seed, _REFITS),
             epochs=plan.budget.epochs,
             folds=len(folds),
-            known={f"trial {row.number}": {"trial": row.number} for row in best},
+            known={refit_name(row): {"trial": row.number} for row in best},
             about={"space": plan.space.path.name, "objective": plan.objective.name},
             pruner=NEVER,
         ) as record:
             record.requeue()
             there = record.rows()
             if any(row.state == "waiting" for row in there):
-                expected = self._expected(best)
-                minutes = plan.budget.minutes
-                limit = _GRACE * expected + 60
-                limit = None if minutes is None else max(60 * minutes - seconds_used, limit)
+                limit = None
+                if plan.budget.minutes is not None:
+                    left = 60 * plan.budget.minutes - seconds_used
+                    limit = _GRACE * max(left, self._expected(best)) + 60
                 self._say(
-                    f"Training {', '.join(f'trial {row.number}' for row in best)} again, on "
+                    f"Training {', '.join(map(refit_name, best))} again, on "
                     f"{len(folds)} folds, to choose among them."
                 )
                 self._start_ray()
@@ -207,25 +201,7 @@ class Running:
                 except TrialsError as error:  # all of them broke: the search still has a result
                     return Refitted(mark=f"The best trials could not be trained again: {error}")
             again = record.rows()
-        names = {f"trial {row.number}" for row in best}
-        broken = [row for row in again if row.name in names and row.state != "complete"]
-        if any(row.state == "waiting" for row in broken):
-            return Refitted(
-                mark="Time was up before the best trials were trained again on all folds: the "
-                "winner was chosen on validation. --resume with more --minutes goes on."
-            )
-        refits = read_refits(run, best, again, data, folds=len(folds))
-        final = decide(refits, data, plan.objective) if refits else None
-        marks = [
-            f"{str(row.name).capitalize()} could not be trained again: {row.ended}."
-            for row in broken
-        ]
-        if final is None:
-            marks.append(
-                "Trained again on folds, none of the best trials is shown to be better than the "
-                "same answer for every image: do not use this model."
-            )
-        return Refitted(final=final, mark=" ".join(marks))
+        return judge(run, best, again, data, plan.objective, folds=len(folds))
 
     def _keep(self, rows: Sequence[TrialRow]) -> None:
         """Brings the run's files up to date with the study."""
@@ -235,7 +211,20 @@ class Running:
             context.run, rows, context.data, plan.objective, folds=self._folds is not None
         )
         keep_best_checkpoints(context.run, rows, keep=max(plan.options.keep, plan.refits))
-        self._reserved = self._expected(finalists(context.run, rows, keep=plan.refits))
+        again = finalists(context.run, rows, keep=plan.refits)
+        self._reserved = self._expected(self._affordable(again))
+
+    def _affordable(self, rows: Sequence[TrialRow]) -> Sequence[TrialRow]:
+        """As many of the finalists, from the first, as --minutes has time for."""
+        minutes = self._context.plan.budget.minutes
+        if minutes is None:
+            return rows
+        fitting = [
+            count
+            for count in range(len(rows) + 1)
+            if self._expected(rows[:count]) <= MOST_FOR_REFITS * 60 * minutes
+        ]
+        return rows[: max(fitting)]
 
     def _expected(self, rows: Sequence[TrialRow]) -> float:
         """Seconds that training finalists again takes."""

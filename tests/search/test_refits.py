@@ -21,9 +21,9 @@ from search.images import cut_for_refits, load_images
 from search.options import parse
 from search.outcome import Context
 from search.plan import make_plan
-from search.refits import Final, Refit, decide, expected_seconds, finalists
+from search.refits import Final, Refit, Refitted, decide, expected_seconds, finalists
 from search.rundir import RunDir
-from search.running import Refitted, Running
+from search.running import Running
 from search.space import load_space
 from search.study import Record, read_rows
 from search.trials import TrialRow
@@ -205,7 +205,8 @@ def test_what_training_again_takes_is_what_it_took() -> None:
 def refit(number: int, scores: Sequence[float], *, parameters: int, right: float = 0.9) -> Refit:
     labels = np.arange(200) % 2
     wrong = np.random.default_rng(number).random(200) > right
-    logits = np.stack([np.zeros(200), np.where(wrong, -1.0, 1.0) * (2 * labels - 1)], axis=1)
+    sure = np.where(wrong, -1.0, 1.0) * (2.0 * labels - 1.0)
+    logits = np.stack([np.zeros(200), sure], axis=1)
     answers = OutOfFold(
         rows=np.arange(200), logits=logits, labels=labels, folds=len(scores), scores=tuple(scores)
     )
@@ -386,13 +387,28 @@ def test_where_time_is_up_validation_decides_and_it_is_said(
     searched = Searched(place, "--refits", "2", "--minutes", "9")
 
     def late(record: Record, recipe_of: Any, **more: Any) -> None:
-        assert 60 < more["limit_s"] < 120  # 40 s are left, but refits have been planned for
-        in_process(record, recipe_of, **more | {"limit_s": 1e-6})
+        assert more["limit_s"] == pytest.approx(1.5 * 40 + 60)
+        more["limit_s"] = 1e-6
+        in_process(record, recipe_of, **more)
 
     monkeypatch.setattr(search.experiment, "run_trials", late)
     found = searched.refit(seconds_used=500)
     assert found.final is None
     assert found.mark.startswith("Time was up before the best trials were trained again")
+
+
+def test_as_many_are_trained_again_as_half_the_minutes_allow(place: Path) -> None:
+    searched = Searched(place, "--refits", "3", "--minutes", "1")
+    asked = finalists(searched.run, searched.rows, keep=3)
+    assert len(asked) == 4
+    # Five trainings on (5 - 1) / 5 * 4 / 5 of 140 images, for one on 100.
+    share = sum(len(fold.train) for fold in searched.folds or ()) / 100
+    for seconds, count in ((1.0, 4), (9.5 / share, 3), (14.5 / share, 2), (40.0, 0)):
+        searched.rows = [replace(one, seconds=seconds) for one in searched.rows]
+        shutil.rmtree(searched.run.refits, ignore_errors=True)
+        found = searched.refit()
+        assert (0 if found.final is None else len(found.final.refits)) == count
+        assert found.mark.startswith("The best trials were not trained again") == (count == 0)
 
 
 def test_a_finalist_that_breaks_is_told_and_the_others_decide(
