@@ -25,7 +25,7 @@ from PIL import Image
 from xfer.data import overlaps
 from xfer.data.audit import audit
 from xfer.data.dataset import load_dataset
-from xfer.data.duplicates import find_duplicates
+from xfer.data.duplicates import look_through
 from xfer.data.facts import read_facts
 from xfer.data.sources import open_source
 from xfer.recipe import Images
@@ -68,7 +68,7 @@ def main(images: int) -> None:
         asked = Images(str(folder), positive="ill", size=SIDE)
         data, loading = load_dataset(asked, store=Store(Path(place) / "store"))
         decode = loading.decode_seconds
-        copies, _ = timed(lambda: find_duplicates(data.pixels))
+        copies, _ = timed(lambda: look_through(data.pixels))
         source = open_source(asked)
         facts, _ = timed(lambda: read_facts(source, range(len(source.items))))
         alarm, _ = timed(lambda: overlaps.find_changed(data, loading))
@@ -76,7 +76,7 @@ def main(images: int) -> None:
             rest, found = timed(lambda: audit(data, loading))
         print(f"{loading.images:,} images decoded in {decode:.1f} s")
         for name, seconds in (
-            ("copies", copies), ("facts", facts), ("all else", rest),
+            ("copies, mean and contrast", copies), ("facts", facts), ("all else", rest),
             ("together", copies + facts + rest), ("alarm for changed copies", alarm),
         ):  # fmt: skip
             print(f"{name:>26}: {seconds:6.1f} s, {seconds / decode:.2f} of decoding")

@@ -7,7 +7,7 @@ train and validation, none of which has seen the image it answers for.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from search.refits import Final
 from search.rundir import RunDir
@@ -33,6 +33,8 @@ class Basis:
     """int64 (images,)."""
     rows: np.ndarray
     """int64 (images,), positions in the data."""
+    part: Literal["val", "folds"]
+    """What they are, for files."""
     said: str
     """What they are, for people."""
 
@@ -56,6 +58,7 @@ def basis_of(run: RunDir, row: TrialRow, data: Dataset, *, final: Final | None) 
         logits=kept.logits,
         labels=kept.labels,
         rows=data.splits["val"],
+        part="val",
         said=f"validation, {len(kept.labels)} images",
     )
 
@@ -66,6 +69,7 @@ def folds_basis(answers: OutOfFold) -> Basis:
         logits=answers.logits,
         labels=answers.labels,
         rows=answers.rows,
+        part="folds",
         said=(
             f"{len(answers.labels)} images of {answers.folds} folds, each answered by a model that "
             "had not seen it"

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from search.answer import PROBE
 from search.basis import basis_of
 from search.keeping import first_known
 from search.refits import Final
@@ -29,8 +30,6 @@ CONSTANT = "best constant"
 """The same answer for every image: the better of all positive and none, or the commonest class."""
 FACTS = "file facts only"
 """A small tree over size, bytes, mode, mean and contrast: it never sees an image."""
-PROBE = "linear probe"
-"""Logistic regression on what the smallest frozen backbone at hand makes of an image."""
 FIRST = "first known configuration"
 """Somebody's own choice, trained as the search trains it."""
 ENSEMBLE = "ensemble"
@@ -43,7 +42,8 @@ class Control:
     """Answers of something that needs no search."""
 
     name: str
-    """One of the above."""
+    """One of the above, or `search.answer.PROBE`: logistic regression on what the smallest frozen
+    backbone at hand makes of an image."""
     rows: np.ndarray
     """int64 (images,), positions of the images on which its threshold is chosen."""
     chosen_on: np.ndarray

@@ -9,24 +9,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from search.basis import basis_of, folds_basis, has_few
 from search.controls import ENSEMBLE, answer_as_controls, score_controls
+from search.corrected import correct, correct_final
 from search.errors import TrialsError
+from search.front import front, front_json
+from search.gap import caution_of
 from search.keeping import keep_all_answers, ranked
 from search.opening import Sealed, open_test
 from search.refits import Final
 from search.result import finite
 from search.rundir import RunDir
-from search.scores import Measured, compare, measured
-from search.trials import TrialRow, trial_seed
-from search.validation import choose_eligible, correct
+from search.scores import Measured, compare, measured, score
+from search.trials import TrialRow
+from search.validation import choose_eligible, judge, may_win
+from search.whole import Folded, train_whole
 from xfer.data.dataset import Dataset
 from xfer.data.fact_table import FactTable
 from xfer.data.folds import Fold
-from xfer.evaluate.calibration import Calibration
 from xfer.recipe import Objective, from_json, to_json
 
 
@@ -44,8 +46,7 @@ class Finished:
     """By name, the same of what the winner has to beat, and by how much it does (`difference`, as
     `search.scores.compare` gives it); None: likewise."""
     corrected: Mapping[str, Any] | None
-    """The best search score without the luck of the choice, as `search.validation.correct` gives
-    it."""
+    """The best search score without the luck of the choice, as `search.corrected` gives it."""
     ensemble: Mapping[str, Any] | None
     """Of the best finalists' mean answer: as a control's, and its `trials`; None: there is none."""
     finalists: Sequence[Mapping[str, Any]] | None
@@ -54,16 +55,10 @@ class Finished:
     """How often the test part has been opened in this run."""
     marks: tuple[str, ...]
     """What a reader has to know before believing the rest."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Folded:
-    """Trials were scored on folds: the winner is still to be trained as a whole."""
-
-    seed: int
-    """The run's."""
-    threads: int
-    """Of torch, as trials had them."""
+    val: Mapping[str, Any]
+    """As `test`, of the images it was chosen on."""
+    front: Sequence[Mapping[str, Any]] | None
+    """As `search.front.front_json` gives it; None: one objective."""
 
 
 def choose_winner(rows: Sequence[TrialRow]) -> TrialRow:
@@ -147,6 +142,8 @@ def finish(
             f"Time was up before a trial was finished: trial {best.number} had trained for "
             f"{len(best.scores)} {steps}. --resume with more --minutes goes on."
         )
+        said = judge(run, best, data, objective, folds=folded is not None)
+        marks += [] if said is None else [said]
     if folded is None:
         basis = basis_of(run, best, data, final=final)
     else:
@@ -154,7 +151,7 @@ def finish(
         basis = folds_basis(
             read_out_of_fold(folder, len(best.scores)) if refit is None else refit.answers
         )
-        folder = _train_whole(folder / "whole", best, data, objective, folded)
+        folder = train_whole(folder / "whole", best, data, objective, folded)
     chosen = threshold = None
     patients = [data.patients[i] for i in basis.rows]
     calibration = fit_calibration(basis.logits, basis.labels)
@@ -237,6 +234,7 @@ def finish(
         patients,
         data.classes,
         threshold=at,
+        subgroups=[data.subgroups[i] for i in basis.rows],
     ).metrics
     export(
         run.best,
@@ -246,10 +244,14 @@ def finish(
         threshold=chosen,
         calibration=calibration,
         metrics={
-            "val": on_validation,
+            basis.part: on_validation,
             **({} if opened.test is None else {"test": opened.test}),
         },
-        about={**(about or {}), **({"marks": " ".join(marks)} if marks else {})},
+        chosen_on=basis.said,
+        marks=marks,
+        opened=opened.times,
+        caution=caution_of(data),
+        about=about,
         demo=demo,
     )
     return Finished(
@@ -257,39 +259,23 @@ def finish(
         threshold=threshold,
         test=opened.test,
         controls=controls,
-        corrected=correct(run, ranked(rows), data, objective),
+        corrected=(
+            correct(run, ranked(rows), data, objective)
+            if final is None or folded
+            else correct_final(final, data, objective)
+        ),
         ensemble=averaged,
         finalists=None if final is None else final.to_json(),
         opened=opened.times,
         marks=tuple(marks),
+        val=on_validation,
+        front=_front(run, rows, objective),
     )
 
 
-def _train_whole(
-    folder: Path, best: TrialRow, data: Dataset, objective: Objective, folded: Folded
-) -> Path:
-    """Trains the winner on train, with val to choose its epoch; returns its checkpoint's folder."""
-    from xfer.numerics import set_threads
-    from xfer.train import fit
-
-    set_threads(folded.threads)
-    seed = trial_seed(folded.seed, best.number)
-    for _ in fit(
-        from_json(best.recipe), data.without("test"), objective, seed=seed, checkpoint=folder
-    ):
-        pass
-    return folder
-
-
-def score(
-    net: Any, data: Dataset, part: str, calibration: Calibration, *, threshold: float | None
-) -> Measured:
-    """Metrics of a model on one part of the data."""
-    from xfer.steps import predict_logits
-
-    rows = data.splits[part]
-    device = next(net.parameters()).device
-    logits = predict_logits(net, data.pixels, rows, device=device)
-    probabilities = calibration.apply(logits.numpy())
-    patients = [data.patients[i] for i in rows]
-    return measured(probabilities, data.labels[rows], patients, data.classes, threshold=threshold)
+def _front(
+    run: RunDir, rows: Sequence[TrialRow], objective: Objective
+) -> list[dict[str, Any]] | None:
+    if objective.minimise is None:
+        return None
+    return front_json(front(rows, lambda number: may_win(run, number)), objective.minimise)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Sequence
 
+from search.front import front
 from search.rundir import RunDir
 from search.trials import TrialRow
 from search.validation import keep_answers, may_win
@@ -39,13 +40,14 @@ def keep_best_checkpoints(run: RunDir, rows: Sequence[TrialRow], *, keep: int) -
     """Removes the checkpoints of trials that have ended, but for the best `keep`.
 
     Of those that may win as many stay, too, and the first known configuration's: the winner is
-    compared with it.
+    compared with it. With two objectives the front stays.
     """
     ended = [row for row in rows if row.state not in ("waiting", "running")]
     first = first_known(rows)
     best = ranked(rows)
     eligible = [row for row in best if may_win(run, row.number)]
-    kept = {row.number for row in (*best[:keep], *eligible[:keep], *([first] if first else []))}
+    others = [*([first] if first else []), *front(rows, lambda number: may_win(run, number))]
+    kept = {row.number for row in (*best[:keep], *eligible[:keep], *others)}
     for row in ended:
         if row.number not in kept:
             shutil.rmtree(run.checkpoint(row.number), ignore_errors=True)

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from search.answer import problems_of
+from search.controls import ENSEMBLE
 from search.errors import TrialsError
 from search.finish import Finished, choose_winner
+from search.gap import gap_of
+from search.ledger import Ledger, said
 from search.opening import read_openings
 from search.plan import Plan
 from search.result import build_result
@@ -18,6 +22,7 @@ from search.trials_csv import trials_csv
 
 if TYPE_CHECKING:
     from xfer.data.dataset import Dataset, Loading
+    from xfer.data.findings import Finding
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,11 +41,16 @@ class Context:
     """Every hyperparameter of the space, in the order of the tables."""
     began: float
     """When this command did, by `time.monotonic`."""
+    constant: float | None = None
+    """Search score of the best constant answer to the images that choose; None: nobody knows it."""
+    findings: tuple[Finding, ...] | None = None
+    """The audit's; None: nobody has looked."""
 
 
 def write_trials(context: Context, rows: Sequence[TrialRow]) -> None:
     """Writes trials.csv; after every trial, so that a killed run has one too."""
-    context.run.write_text(context.run.trials, trials_csv(rows, context.columns))
+    text = trials_csv(rows, context.columns, constant=context.constant)
+    context.run.write_text(context.run.trials, text)
 
 
 def write_outcome(
@@ -63,27 +73,38 @@ def write_outcome(
     """
     from search.report import write_report
 
-    plan, run, loading = context.plan, context.run, context.loading
+    plan, run, data, loading = context.plan, context.run, context.data, context.loading
     notes = read_openings(run)
     last = notes[-1] if notes else {}
     best = finished.best if finished else _best(rows)
     tested = finished is None and best is not None and last.get("trial") == best.number
     marks = ["DEMO, SYNTHETIC IMAGES"] if plan.demo else []
+    test = finished.test if finished else last.get("test") if tested else None
     result = build_result(
         name=run.name,
         demo=plan.demo,
         seed=plan.options.seed,
         objective=plan.objective,
-        positive=None if context.data.positive is None else context.data.classes[1],
+        positive=None if data.positive is None else data.classes[1],
+        negative=_negative(data),
         rows=rows,
         opened=finished.opened if finished else len(notes),
+        ledger=None if plan.demo else said(Ledger().look(_contents(context))),
         interrupted=interrupted,
-        marks=[*marks, *loading.marks, *(finished.marks if finished else ())],
+        marks=list(dict.fromkeys([*marks, *loading.marks, *(finished.marks if finished else ())])),
+        problems=None if context.findings is None else problems_of(context.findings),
         best=best,
+        chosen_by="folds" if finished and finished.finalists else "validation",
+        constant=context.constant,
         corrected=finished.corrected if finished else None,
         threshold=finished.threshold if finished else None,
-        test=finished.test if finished else last.get("test") if tested else None,
-        controls=finished.controls if finished else last.get("controls") if tested else None,
+        val=finished.val if finished else None,
+        test=test,
+        gap=gap_of(finished.val, test, data) if finished else None,
+        controls=finished.controls if finished else _controls(last) if tested else None,
+        finalists=finished.finalists if finished else None,
+        ensemble=finished.ensemble if finished else None,
+        front=finished.front if finished else None,
         data=loading.summary(),
         seconds={"total": time.monotonic() - context.began, "decode": loading.seconds},
         counters={"images_decoded": loading.images_decoded},
@@ -92,6 +113,24 @@ def write_outcome(
     run.write_json(run.result, result)
     write_report(run.root)
     return result
+
+
+def _controls(opening: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Of an opening on record, without the ensemble."""
+    found = opening.get("controls")
+    return None if found is None else {n: each for n, each in found.items() if n != ENSEMBLE}
+
+
+def _negative(data: Dataset) -> str | None:
+    """The only class besides the positive one; None where there are several, or no positive one."""
+    if data.positive is None or data.classes[0] == f"not {data.classes[1]}":
+        return None
+    return data.classes[0]
+
+
+def _contents(context: Context) -> list[str]:
+    """Digests of the test images, as the ledger knows them."""
+    return [context.loading.digests[i] for i in context.data.splits["test"]]
 
 
 def _best(rows: Sequence[TrialRow]) -> TrialRow | None:

@@ -18,6 +18,7 @@ from rich.text import Text
 
 from search.amounts import clock, duration, roughly, setting, share
 from search.forecast import seconds_left
+from search.skill import skill
 from search.trials import EpochDone, Event, State, TrialEnded, TrialRow, TrialStarted
 
 ROWS = 15
@@ -151,9 +152,10 @@ class Progress:
 
     def _table(self) -> Table:
         # Widths are fixed but for the last column's, which is cut where the terminal is narrow.
-        table = Table(box=None, pad_edge=False, header_style="dim", expand=True)
-        widths = {"trial": 5, "state": 10, self._step: 7, "score": 6, "seconds": 7}
-        for name in ("trial", "state", self._step, "score", *self._metrics, "seconds"):
+        table = Table(box=None, padding=(0, 1, 0, 0), header_style="dim", expand=True)
+        widths = {"trial": 5, "state": 10, self._step: 7, "score": 5, "skill": 5, "seconds": 7}
+        scored = ("score",) if self._constant is None else ("score", "skill")
+        for name in ("trial", "state", self._step, *scored, *self._metrics, "seconds"):
             title = {"specificity": "spec.", "balanced_accuracy": "bal. acc."}.get(name, name)
             table.add_column(
                 title,
@@ -168,6 +170,7 @@ class Progress:
                 Text(line.state, style=_STYLES[line.state]),
                 f"{line.epoch}/{line.epochs}",
                 share(line.score),
+                *(share(skill(line.score, self._constant)) for _ in scored[1:]),
                 *(share(line.val.get(name)) for name in self._metrics),
                 f"{line.seconds:.0f}",
                 Text(line.label),
@@ -217,7 +220,9 @@ class Progress:
             when = f"at epoch {line.best_epoch} of {line.epochs}"
             if self._folds is not None:
                 when = f"over {line.epoch} of {line.epochs} folds"
-            text += f": score {share(line.score)} {when}, {metrics}, {duration(line.seconds)}"
+            worth = skill(line.score, self._constant)
+            score = share(line.score) + ("" if worth is None else f" (skill {share(worth)})")
+            text += f": score {score} {when}, {metrics}, {duration(line.seconds)}"
         if event.state in ("infeasible", "failed"):
             text += f" ({event.ended})"
         return (
@@ -237,6 +242,8 @@ class Progress:
         if scored:
             best = max(scored, key=lambda line: (line.score or 0.0, -line.number))
             text = f"best {share(best.score)} by trial {best.number}"
+            if self._constant is not None:
+                text += f" (skill {share(skill(best.score, self._constant))})"
         return text + ("" if self._constant is None else f", best constant {share(self._constant)}")
 
     def _time_said(self) -> str:

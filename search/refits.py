@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from search.keeping import first_known, ranked
 from search.rundir import RunDir
+from search.sentences import MARGIN
 from search.trials import TrialRow
 from search.validation import is_better_than_constant, may_win, whose
 from xfer.recipe import Objective, from_json
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
     from xfer.cross_validate import OutOfFold
     from xfer.data.dataset import Dataset
 
-MARGIN = 0.005
-"""A finalist with fewer trained parameters wins where its mean is worse by no more than this."""
 _SEED = 0  # of draws: the same answers, the same verdict
 
 
@@ -218,6 +217,7 @@ def decide(refits: Sequence[Refit], data: Dataset, objective: Objective) -> Fina
 
     from xfer.evaluate.answers import ranked as as_ranked
     from xfer.evaluate.selection import choose, probability_best
+    from xfer.steps import strata
 
     may = [
         refit
@@ -237,6 +237,7 @@ def decide(refits: Sequence[Refit], data: Dataset, objective: Objective) -> Fina
         objective,
         seed=_SEED,
         draws=1_000 if data.positive is not None else 100,  # each class anew: slower
+        subgroups=strata(objective, data, rows),
     )
     place = choose([r.mean for r in may], [r.parameters for r in may], margin=MARGIN)
     return Final(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from search.amounts import roughly
@@ -113,7 +114,11 @@ class Running:
             minutes=None if rest is None else rest / 60,
             told=record.rows(),
         )
-        with TensorBoard(run.tensorboard, columns, sheet=sheet) as tensorboard, progress:
+        constant = self._context.constant
+        with (
+            TensorBoard(run.tensorboard, columns, constant=constant, sheet=sheet) as tensorboard,
+            progress,
+        ):
             run_trials(
                 record,
                 plan.recipe,
@@ -240,9 +245,12 @@ class Running:
     def _job(self, folds: tuple[Fold, ...] | None, checkpoints: Path) -> Job:
         from search.worker import Job
 
+        objective = self._context.plan.objective
+        if folds is not self._folds:  # refits are chosen among by score alone
+            objective = replace(objective, minimise=None)
         return Job(
             data=self._context.data.without("test"),
-            objective=self._context.plan.objective,
+            objective=objective,
             checkpoints=checkpoints,
             threads=self._slots.threads,
             device=self._slots.device,
@@ -258,23 +266,15 @@ class Running:
         told: Sequence[TrialRow],
     ) -> Progress:
         from search.progress import Progress
-        from xfer.evaluate.objectives import best_constant
-        from xfer.steps import strata
 
         plan, data = self._context.plan, self._context.data
-        val = data.splits["val"]
         return Progress(
             run=self._context.run.name,
             trials=trials,
             epochs=plan.budget.epochs,
             folds=None if folds is None else len(folds),
             several_classes=data.positive is None,
-            constant=best_constant(
-                plan.objective,
-                data.labels[val],
-                classes=len(data.classes),
-                subgroups=strata(plan.objective, data, val),
-            ),
+            constant=self._context.constant,
             minutes=minutes,
             demo=plan.demo,
             told=told,

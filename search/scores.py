@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from search.amounts import bound, share
 from search.result import finite, with_intervals
+from search.sentences import signed
 from xfer.recipe import Objective
 
 if TYPE_CHECKING:
     import numpy as np
 
+    from xfer.data.dataset import Dataset
     from xfer.evaluate.bootstrap import Resampled
+    from xfer.evaluate.calibration import Calibration
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -33,6 +36,7 @@ def measured(
     classes: Sequence[str],
     *,
     threshold: float | None,
+    subgroups: Sequence[str | None] | None = None,
 ) -> Measured:
     """Metrics with 95 % intervals, patients resampled.
 
@@ -42,6 +46,8 @@ def measured(
         patients: of the images.
         classes: names; the positive one is the second.
         threshold: from which on an image counts as positive; None: the most probable class counts.
+        subgroups: of the images; where some have one, metrics hold `subgroups`, as
+            `xfer.evaluate.subgroups` gives them. None: they are not asked for.
     """
     import numpy as np
 
@@ -50,9 +56,11 @@ def measured(
     from xfer.evaluate.predictive import Share, predictive_values
     from xfer.evaluate.reliability import measure_reliability
     from xfer.evaluate.resampled import resample_binary, resample_classes
+    from xfer.evaluate.subgroups import measure_subgroups
 
     if threshold is not None:
         scores = probabilities[:, 1]
+        decided = (scores >= threshold).astype(np.int64)
         counts = confusion_binary(scores, labels, threshold=threshold)
         confusion: dict[str, Any] = {k: int(getattr(counts, k)) for k in ("tp", "fp", "fn", "tn")}
         drawn = resample_binary(scores, labels, patients, threshold=threshold)
@@ -69,7 +77,33 @@ def measured(
             for name in ("recall", "specificity")
         )
         metrics |= finite(predictive_values(recall, specificity))
+    if subgroups is not None:
+        by_name = measure_subgroups(
+            decided, labels, patients, subgroups, binary=threshold is not None
+        )
+        metrics |= {"subgroups": finite(by_name)} if by_name else {}
     return Measured(metrics=metrics, resampled=drawn)
+
+
+def score(
+    net: Any, data: Dataset, part: str, calibration: Calibration, *, threshold: float | None
+) -> Measured:
+    """Metrics of a model on one part of the data."""
+    from xfer.steps import predict_logits
+
+    rows = data.splits[part]
+    device = next(net.parameters()).device
+    logits = predict_logits(net, data.pixels, rows, device=device)
+    probabilities = calibration.apply(logits.numpy())
+    patients = [data.patients[i] for i in rows]
+    return measured(
+        probabilities,
+        data.labels[rows],
+        patients,
+        data.classes,
+        threshold=threshold,
+        subgroups=[data.subgroups[i] for i in rows],
+    )
 
 
 def compare(winner: Measured, other: Measured, objective: Objective) -> dict[str, Any]:
@@ -120,26 +154,49 @@ def compared_said(name: str, difference: dict[str, Any]) -> str:
     ...     "high": 0.07, "better": 0.93, "beaten": False})
     'linear probe: not shown to be beaten (auroc +.03, -.01 to +.07).'
     """
-    value, low, high = (
-        f"{'-' if end < 0 else '+'}{text(abs(end))}"
-        for end, text in (
-            (difference["value"], share), (difference["low"], bound), (difference["high"], bound)
-        )
-    )  # fmt: skip
     metric = difference["metric"].replace("_", " ")
     verdict = "not shown to be beaten"
     if difference["beaten"]:
         verdict = "beaten"
     elif difference["high"] < 0:
         verdict = "better than the winner"
-    return f"{name}: {verdict} ({metric} {value}, {low} to {high})."
+    return f"{name}: {verdict} ({metric} {signed(difference)})."
 
 
-def corrected_said(corrected: dict[str, Any]) -> str:
-    """What is left of the best search score without the luck of the choice, in a sentence."""
+def corrected_said(best: Mapping[str, Any]) -> str | None:
+    """What is left of the best search score without the luck of the choice, in a sentence.
+
+    Args:
+        best: as result.json has it; its `corrected` may be None.
+
+    >>> told = {"value": 0.93, "low": 0.9, "high": 0.96, "naive": 0.95, "trials": 10}
+    >>> best = {"corrected": told, "chosen_by": "validation"}
+    >>> corrected_said(best).split("; ")[0]
+    'Best search score of the 10 trials that may win: .95'
+    >>> corrected_said(best | {"corrected": told | {"trials": 1}}).split("; ")[0]
+    'Search score of the only trial that may win: .95'
+    >>> folds = {"corrected": told | {"images": 400}, "chosen_by": "folds"}
+    >>> corrected_said(folds).split("; ")[0]
+    'Best search score of the 10 finalists, out of fold, on the 400 images of train: .95'
+    """
+    corrected, chosen_by = best.get("corrected"), best.get("chosen_by")
+    if not corrected:
+        return None
     low, high = bound(corrected["low"]), bound(corrected["high"])
+    first, chosen = (
+        f"Best search score of the {corrected['trials']} trials that may win",
+        "for trial and threshold having been chosen on the same images",
+    )
+    if chosen_by == "folds":
+        first = (
+            f"Best search score of the {corrected['trials']} finalists, out of fold, on the "
+            f"{corrected['images']:,} images of train"
+        )
+    if corrected["trials"] == 1:
+        if chosen_by != "folds":
+            first = "Search score of the only trial that may win"
+        chosen = "for its threshold, which was chosen on the same images"
     return (
-        f"Best search score of {corrected['trials']} finished trials: "
-        f"{share(corrected['naive'])}; corrected for having been chosen among them: "
+        f"{first}: {share(corrected['naive'])}; corrected {chosen}: "
         f"{share(corrected['value'])} ({low} to {high})."
     )

@@ -13,6 +13,13 @@ from search.check.objective import in_words
 from search.plan import Plan
 from search.rundir import RunDir
 from search.scores import compared_said, corrected_said
+from search.sentences import (
+    finalists_said,
+    front_said,
+    gap_said,
+    skill_said,
+    subgroups_said,
+)
 
 if TYPE_CHECKING:
     from xfer.data.dataset import Loading
@@ -77,23 +84,43 @@ def tell_end(run: RunDir, result: Mapping[str, Any], say: Say) -> None:
             low, high = metric["low"], metric["high"]
             interval = f"  ({bound(low)} to {bound(high)})" if low is not None else ""
             say(f"  test {name:<18} {share(metric['value']):>6}{interval}")
+        for line in subgroups_said(test.get("subgroups") or {}):
+            say(f"  {line}")
     for name, control in (result["controls"] or {}).items():
         say(f"  {compared_said(name, control['difference'])}")
+    if result["ensemble"] is not None:
+        say(f"  {result['ensemble']['said']}")
+    if result["gap"] is not None:
+        say(f"  {gap_said(result['gap'])}")
     threshold = result["threshold"]
     for mark in result["marks"]:
         if threshold is None or mark != threshold["said"]:
             say(f"mark: {mark}")
+    if result["ledger"] and result["ledger"] not in result["marks"]:
+        say(result["ledger"])
     if best is not None:
         name = f" ({best['name']})" if best["name"] else ""
         params = ", ".join(f"{key}={setting(value)}" for key, value in best["params"].items())
         epoch = "" if best["epoch"] is None else f", epoch {best['epoch']}"
         say(f"Best: trial {best['number']}{name}{epoch}: {params}")
-    if best is not None and best["corrected"]:
-        say(corrected_said(best["corrected"]))
+        for line in (
+            skill_said(best),
+            corrected_said(best),
+            finalists_said(result["finalists"], best["number"]) if _refitted(result) else None,
+        ):
+            if line is not None:
+                say(line)
+    for line in front_said(result["front"]) if result["front"] else ():
+        say(f"  front: {line}")
     if threshold is not None:
         say(f"Threshold: {threshold['said']}")
     say(f"Model: {run.best}    python -m xfer.predict {run.best} IMAGE...")
     say(f"Report: {run.report}")
+
+
+def _refitted(result: Mapping[str, Any]) -> bool:
+    """Finalists were trained again, and the winner is one of them."""
+    return bool(result["finalists"]) and result["best"]["chosen_by"] == "folds"
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from search.check.inspection import Inspection, inspect
 from search.errors import SpaceError, TrialsError
-from search.finish import Folded, finish
+from search.finish import finish
 from search.forecast import said
 from search.images import cut, cut_for_refits, load_images
 from search.keeping import keep_best_checkpoints
@@ -30,8 +30,10 @@ from search.outlook import foresee
 from search.plan import Plan, make_plan
 from search.rundir import RunDir, create_run, resume_run
 from search.screen import Say, tell_end, tell_findings, tell_parts, tell_plan
+from search.skill import constant_of
 from search.space import load_space
 from search.strict import refuse_findings
+from search.whole import Folded
 
 if TYPE_CHECKING:
     from search.workers import Slots
@@ -118,7 +120,7 @@ def _run(
     if old is not None:
         check_data(run, old, about)
     tell_parts(inspection, loading, say)
-    found = audit(data, loading)
+    found = audit(data, loading, folds=plan.options.folds)
     run.write_json(run.audit, found.to_json())
     tell_findings(found.findings, say)
     if plan.options.strict:  # before the data are on record: a resumed run may have mended ones
@@ -137,7 +139,8 @@ def _run(
     refit_folds, problem = cut_for_refits(plan, data, loading)
     columns = inspection.checked.ranges
     context = Context(
-        run=run, plan=plan, data=data, loading=loading, columns=tuple(columns), began=began
+        run=run, plan=plan, data=data, loading=loading, columns=tuple(columns), began=began,
+        constant=constant_of(plan.objective, data, folds), findings=found.findings,
     )  # fmt: skip
     storage = run.study if plan.options.storage is None else plan.options.storage
     with (
@@ -150,6 +153,7 @@ def _run(
             epochs=plan.budget.epochs,
             folds=plan.options.folds,
             known=plan.known,
+            minimise=plan.objective.minimise,
             about={"space": plan.space.path.name, "objective": plan.objective.name},
         ) as record,
     ):
@@ -188,9 +192,8 @@ def _run(
                 final=refitted.final,
                 ensemble=plan.refits,
                 refit_folds=refit_folds or (),
-                remarks=[text for text in (problem, refitted.mark) if text],
-                about={"run": run.name, "space": plan.space.path.name, "seed": plan.options.seed}
-                | ({"splits": " ".join(loading.marks)} if loading.marks else {}),
+                remarks=[t for t in (*loading.marks, problem, refitted.mark) if t],
+                about={"run": run.name, "space": plan.space.path.name, "seed": plan.options.seed},
             )
         except KeyboardInterrupt:
             write_outcome(context, record.rows(), None, interrupted=True)

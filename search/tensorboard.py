@@ -36,6 +36,7 @@ from tensorboard.plugins.text.summary_v2 import text_pb
 from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
 from search.contact_sheets import SHEET_TAG, Sheet, sheet_summary
+from search.skill import skill
 from search.trials import EpochDone, Event, State, TrialEnded, TrialStarted
 
 # Built when they are imported, so that a type checker cannot see into them.
@@ -98,6 +99,7 @@ class TensorBoard:
         folder: Path,
         hyperparameters: Mapping[str, Interval | Choices],
         *,
+        constant: float | None = None,
         sheet: Sheet | None = None,
     ) -> None:
         """Writes nothing before the first event.
@@ -105,11 +107,12 @@ class TensorBoard:
         Args:
             folder: the run's `tensorboard` folder; made when it is missing.
             hyperparameters: every hyperparameter of the space and its range.
+            constant: search score of the best constant answer; None: no `val/skill` is written.
             sheet: asked once for each trial; None shows no images.
         """
         self._folder = folder
         self._columns = {name: _column(values) for name, values in hyperparameters.items()}
-        self._sheet = sheet
+        self._constant, self._sheet = constant, sheet
         self._trials: dict[int, _Trial] = {}
         self._described = folder.is_dir() and EXPERIMENT_TAG in _held(folder)[0]
 
@@ -161,6 +164,8 @@ class TensorBoard:
         scalars = {f"train/{name}": value for name, value in result["train"].items()}
         scalars["train/lr"] = result.get("lr")
         val = dict(result["val"]) | {"search_score": result["search_score"]}
+        if self._constant is not None:
+            val["skill"] = skill(result["search_score"], self._constant)
         if result.get("threshold") is not None:
             val["threshold"] = result["threshold"]
         scalars |= {f"val/{name}": value for name, value in val.items()}
@@ -204,7 +209,7 @@ class TensorBoard:
         """Writes the experiment, with the first epoch: by then it is known what is measured."""
         if self._described:
             return
-        first = ["search_score", "recall", "specificity", "precision"]
+        first = ["search_score", "skill", "recall", "specificity", "precision"]
         ordered = [m for m in first if m in metrics] + [m for m in metrics if m not in first]
         summary = summary_v2.hparams_config_pb(
             [summary_v2.HParam(name, domain) for name, domain in self._columns.items()],

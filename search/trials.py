@@ -70,6 +70,9 @@ class TrialRow:
     """Spent in training and validation, over all epochs."""
     ended: str
     """Why it ended, in words; empty while it has not."""
+    cost: float | None = None
+    """What the space minimises: the model's parameters, or milliseconds per image; None: not known
+    yet, or the space maximises a score alone."""
 
 
 def trial_seed(run: int, number: int) -> int:

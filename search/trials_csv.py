@@ -13,10 +13,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from search.skill import skill
 from search.trials import TrialRow
 
-FIXED = ("number", "name", "state", "value", "best_epoch", "epochs", "seconds", "ended")
-"""Columns that every run has."""
+FIXED = ("number", "name", "state", "value", "skill", "best_epoch", "epochs", "seconds", "ended")
+"""Columns that every run has; `skill` is empty where the best constant answer is not known."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +29,9 @@ class CsvRow:
     """The known configuration's; empty for what the sampler proposed."""
     state: str
     value: float | None
+    """Search score."""
+    skill: float | None = None
+    """What it is worth, as `search.skill` says."""
     best_epoch: int | None
     epochs: int
     """Finished epochs, or folds."""
@@ -39,13 +43,19 @@ class CsvRow:
     """The hyperparameters it has; numbers where the text is one."""
 
 
-def trials_csv(rows: Iterable[TrialRow], hyperparameters: Sequence[str] = ()) -> str:
+def trials_csv(
+    rows: Iterable[TrialRow],
+    hyperparameters: Sequence[str] = (),
+    *,
+    constant: float | None = None,
+) -> str:
     """The file's text.
 
     Args:
         rows: of the study; written by number.
         hyperparameters: of the space, in the order of its columns; those that only trials know
             follow them.
+        constant: search score of the best constant answer to the images of validation.
     """
     ordered = sorted(rows, key=lambda row: row.number)
     metrics = _in_order(name for row in ordered for name in row.val)
@@ -55,8 +65,8 @@ def trials_csv(rows: Iterable[TrialRow], hyperparameters: Sequence[str] = ()) ->
     writer.writerow([*FIXED, *(f"val/{m}" for m in metrics), *(_column(name) for name in names)])
     for row in ordered:
         known: list[Any] = [
-            row.number, row.name, row.state, row.value, row.best_epoch, len(row.scores),
-            round(row.seconds, 3), row.ended,
+            row.number, row.name, row.state, row.value, skill(row.value, constant),
+            row.best_epoch, len(row.scores), round(row.seconds, 3), row.ended,
         ]  # fmt: skip
         known += [row.val.get(metric) for metric in metrics]
         # A choice may be None: only what was not asked for is empty.
@@ -77,6 +87,7 @@ def _row(raw: Mapping[str, str]) -> CsvRow:
         name=raw["name"],
         state=raw["state"],
         value=float(raw["value"]) if raw["value"] else None,
+        skill=float(raw["skill"]) if raw.get("skill") else None,  # older files have none
         best_epoch=int(raw["best_epoch"]) if raw["best_epoch"] else None,
         epochs=int(raw["epochs"]),
         seconds=float(raw["seconds"]),

@@ -50,11 +50,13 @@ class Infeasible(Exception):
 Train = Callable[[Mapping[str, Any], Job], Iterator[Mapping[str, Any]]]
 """Given a trial's config and the job: an `EpochResult` as a dict for each epoch from the first.
 With folds a `FoldsResult` for each fold, and before it `{"within": seconds}` for each epoch in it.
+Where a cost is minimised that is not on record, `{"cost": value}` before all of them.
 Raises `Infeasible`, or anything else for what is broken."""
 
 
 def train(config: Mapping[str, Any], job: Job) -> Iterator[dict[str, Any]]:
     """Trains by `xfer.train.fit`, or by `xfer.cross_validate` where there are folds."""
+    from xfer.cost import cost_of
     from xfer.cross_validate import FoldsResult, cross_validate
     from xfer.models.interpolation import interpolation_of
     from xfer.numerics import is_out_of_memory, set_threads
@@ -69,6 +71,18 @@ def train(config: Mapping[str, Any], job: Job) -> Iterator[dict[str, Any]]:
             "checkpoint": job.checkpoints / str(config["number"]),
             "device": job.device,
         }
+        if job.objective.minimise is not None and config["cost"] is None:
+            _, size, _, channels = data.pixels[data.splits["train"][:1]].shape
+            yield {
+                "cost": cost_of(
+                    recipe,
+                    job.objective.minimise,
+                    classes=len(data.classes),
+                    size=size,
+                    channels=channels,
+                    device=job.device,
+                )
+            }
         if job.folds is None:
             for result in fit(recipe, data, job.objective, **how):
                 yield result.to_dict()
@@ -88,14 +102,16 @@ def train_trial(config: Mapping[str, Any], *, job: Job, train: Train = train) ->
     """Runs a trial; Tune calls it, in a thread of its own.
 
     Reports `number`, `epoch`, `score` and the `result` as JSON for every epoch or fold that the
-    study has not got yet (for an epoch within a fold `number`, `epoch` and `within`), then
+    study has not got yet (for an epoch within a fold `number`, `epoch` and `within`; before all of
+    them, where a cost is minimised, `number`, `epoch` and `cost`), then
     `final=True` and how it `ended`: `complete`, `early_stopping`, `infeasible:memory`,
     `infeasible:not_finite` or `error: ...` with a `traceback`. It does not return: the last report
     is repeated until the driver has use for this worker, and stops the trial by a SystemExit out of
     the report.
 
     Args:
-        config: `number`, `recipe` (JSON), `seed`, `last_epoch` (the last one on record).
+        config: `number`, `recipe` (JSON), `seed`, `last_epoch` (the last one on record), `cost`
+            (on record; None: to be reported, where it is minimised).
         job: What all trials have in common.
         train: What trains.
     """
@@ -105,7 +121,7 @@ def train_trial(config: Mapping[str, Any], *, job: Job, train: Train = train) ->
     }  # fmt: skip
     try:
         for result in train(config, job):
-            if "within" in result:
+            if "epoch" not in result:
                 tune.report({"number": config["number"], "epoch": last["epoch"], **result})
                 continue
             last |= {"epoch": result["epoch"], "ended": result["stopped"] or "complete"}

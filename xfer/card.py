@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from math import isnan
 from typing import Any
 
+from xfer.card_numbers import (
+    NOTHING,
+    Metrics,
+    Notes,
+    judged,
+    numbers,
+    predictive,
+    probabilities,
+    subgroups,
+    table,
+)
 from xfer.evaluate.calibration import Calibration
-from xfer.evaluate.metrics import METRICS
-from xfer.evaluate.predictive import PREVALENCES
-from xfer.evaluate.reliability import RELIABILITY
 from xfer.recipe import ConvNet, Fit, Recipe
 
 DEMO = "DEMO, SYNTHETIC IMAGES"
 
-Metrics = Mapping[str, Mapping[str, Any]]
-"""By part (`val`, `test`), then by name: a number, or a dict with `value`, `low` and `high`."""
 Counts = Mapping[str, Mapping[str, int]]
 """Images by part, then by class."""
 
-_PREDICTIVE = {"precision": "precision", "npv": "negative predictive value"}
 _FITTED: Mapping[Fit, str] = {
     "squash": "squashed to",
     "pad": "padded with black to",
@@ -41,6 +45,8 @@ def model_card(
     metrics: Metrics,
     about: Mapping[str, Any],
     demo: bool,
+    chosen_on: str = "val",
+    notes: Notes = NOTHING,
 ) -> str:
     """The card, in Markdown.
 
@@ -55,9 +61,11 @@ def model_card(
         said: how the decision is made and what it promises, in words.
         calibration: how logits become probabilities; None: by softmax.
         metrics: what was measured; the names of `METRICS`, `RELIABILITY` and `predictive_values`
-            are shown.
+            are shown, and `subgroups`, as `measure_subgroups` gives them.
         about: further lines, by name: run, trial, seed, versions.
         demo: the images were drawn, not taken.
+        chosen_on: the images that the threshold was chosen on, in words.
+        notes: what stands above and beside the numbers.
     """
     model = recipe.model
     if isinstance(model, ConvNet):
@@ -79,6 +87,7 @@ def model_card(
         f"# A model that {title}",
         "",
         *([warning, ""] if demo else []),
+        *_marks(notes.marks),
         "## Intended use",
         "",
         f"To sort images like those of `{data}` into {_and(classes)}, as a research model and as a "
@@ -96,22 +105,24 @@ def model_card(
         "",
         "## Data",
         "",
-        f"{total:,} images. The model was trained on `train`; its epoch, its settings and its "
-        "threshold were chosen on `val`.",
+        f"{total:,} images. The model was trained on `train`; its epoch was chosen on `val`, its "
+        f"settings on `val` or folds, its threshold and calibration on "
+        f"{'`val`' if chosen_on == 'val' else chosen_on}.",
         "",
-        *_table(
+        *table(
             ["part", *classes],
             [[part, *(f"{by.get(name, 0):,}" for name in classes)] for part, by in counts.items()],
         ),
         "",
         "## Numbers",
         "",
-        *_numbers(metrics),
+        *numbers(metrics, notes),
         "",
-        *_predictive(positive, metrics),
+        *subgroups(positive, metrics),
+        *predictive(positive, metrics),
         "## Probabilities",
         "",
-        *_probabilities(calibration, positive, metrics),
+        *probabilities(calibration, positive, metrics),
         "",
         "## Limits",
         "",
@@ -123,109 +134,25 @@ def model_card(
     return "\n".join(lines) + "\n"
 
 
-def _numbers(metrics: Metrics) -> list[str]:
-    parts = [part for part in metrics if any(name in metrics[part] for name in METRICS)]
-    if not parts:
-        return ["None were measured."]
-    lines = _measures(METRICS, parts, metrics)
-    if "val" in parts:
-        lines += ["", "Numbers on `val` are optimistic: the model was chosen by them."]
-    return lines
-
-
-def _measures(names: Sequence[str], parts: Sequence[str], metrics: Metrics) -> list[str]:
-    rows = [
-        [name, *(_number(metrics[part].get(name)) for part in parts)]
-        for name in names
-        if any(name in metrics[part] for part in parts)
-    ]
-    return _table(["metric", *parts], rows) if rows else []
-
-
-def _predictive(positive: str | None, metrics: Metrics) -> list[str]:
-    """What a decision means where the positive class is rarer; empty where nobody worked it out."""
-    part = "test" if "test" in metrics else "val"
-    measured = metrics.get(part, {})
-    rows = [
-        [f"{share:.0%}", *(_number(measured.get(f"{name}_at_{share:g}")) for name in _PREDICTIVE)]
-        for share in PREVALENCES
-        if all(f"{name}_at_{share:g}" in measured for name in _PREDICTIVE)
-    ]
-    if not rows:
+def _marks(marks: Sequence[str]) -> list[str]:
+    """Above all else; empty where there is none."""
+    if not marks:
         return []
-    return [
-        "## Where it is rarer",
-        "",
-        f"Worked out from recall and specificity on `{part}`, for other shares of {positive} than "
-        "its own. Precision: share of positive answers that are right. Negative predictive value: "
-        "share of negative answers that are.",
-        "",
-        *_table([f"{positive} in use", *_PREDICTIVE.values()], rows),
-        "",
-    ]
-
-
-def _probabilities(
-    calibration: Calibration | None, positive: str | None, metrics: Metrics
-) -> list[str]:
-    if calibration is None:
-        return ["They were not calibrated: they rank images, and are nobody's chance of anything."]
-    lines = [calibration.said]
-    if positive:
-        lines += [
-            "",
-            f"Where {positive} is rarer or more frequent, say how frequent (P, in (0, 1)); the "
-            "decisions stay the same:",
-            "",
-            "    python -m xfer.predict THIS_FOLDER IMAGE... --prevalence P",
-        ]
-    parts = [part for part in metrics if any(name in metrics[part] for name in RELIABILITY)]
-    if not parts:
-        return lines
-    lines += ["", *_measures(RELIABILITY, parts, metrics)]
-    for part in parts:
-        ece = metrics[part].get("ece")
-        if isinstance(ece, Mapping) and ece.get("expected") is not None:
-            lines += [
-                "",
-                f"A perfect model would show an `ece` of {ece['expected']:.3f} "
-                f"({ece['expected_low']:.3f} to {ece['expected_high']:.3f}) on as many images as "
-                f"`{part}` has, in {ece['bins']} bins.",
-            ]
-    if "val" in parts:
-        lines += ["", "On `val` they are optimistic: the calibration was fitted there."]
-    return lines
-
-
-def _number(value: Any) -> str:
-    """As 0.912, or 0.912 (0.85 to 0.95), or a dash where there is none.
-
-    >>> _number({"value": 0.912, "low": 0.85, "high": 0.95})
-    '0.912 (0.85 to 0.95)'
-    """
-    if isinstance(value, Mapping):
-        low, high = value.get("low"), value.get("high")
-        shown = _number(value.get("value"))
-        return (
-            shown
-            if low is None or high is None or isnan(low)
-            else f"{shown} ({low:.2f} to {high:.2f})"
-        )
-    return "–" if value is None or isnan(value) else f"{value:.3f}"
+    return ["**Before you believe the numbers:**", "", *(f"* {mark}" for mark in marks), ""]
 
 
 def _limits(
     classes: Sequence[str], positive: str | None, counts: Counts, metrics: Metrics
 ) -> list[str]:
-    judged = "test" if "test" in metrics else "val"
-    by_class = counts.get(judged, {})
+    part = judged(metrics)
+    by_class = counts.get(part, {})
     lines = []
-    if judged == "val":
+    if part != "test":
         lines.append("* It was not measured on images that had no part in choosing it.")
-    if positive and judged in metrics:
+    if positive and part in metrics and by_class:
         lines.append(
             f"* Recall was measured on {by_class.get(positive, 0):,} images of {positive} "
-            f"(`{judged}`). Precision is that of their share there and falls where they are rarer."
+            f"(`{part}`). Precision is that of their share there and falls where they are rarer."
         )
     lines += [
         "* Other cameras, sites or patients than those of the data can make it much worse; "
@@ -233,12 +160,6 @@ def _limits(
         f"* It always answers {_or(classes)}, whatever the image shows.",
     ]
     return lines
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    ruled = ["---"] + ["---:"] * (len(head) - 1)
-    escaped = [[cell.replace("|", r"\|") for cell in row] for row in (head, ruled, *rows)]
-    return [f"| {' | '.join(row)} |" for row in escaped]
 
 
 def _and(names: Sequence[str]) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from xfer.chunks import blake2b
 from xfer.data.folds import Fold
 from xfer.errors import ModelFileError
 from xfer.evaluate.answers import ranked
+from xfer.evaluate.jackknife import leave_out_scores
 from xfer.evaluate.metrics import evaluate_binary, evaluate_classes
 from xfer.evaluate.objectives import search_score
 from xfer.numerics import pick_device, seed_of
@@ -62,6 +63,9 @@ class FoldsResult:
     """Always: a mean over more folds takes the place of the one before."""
     stopped: None = None
     """Folds are not stopped early."""
+    left_out: list[list[float]] = field(default_factory=list)
+    """Of each fold, in their order, `EpochResult.left_out` of what was scored; empty of folds that
+    were finished before there was such a thing."""
 
     def to_dict(self) -> dict[str, Any]:
         """As plain values that JSON holds without loss."""
@@ -96,6 +100,7 @@ class _Parted:
     pixels: Any
     labels: npt.NDArray[np.int64]
     classes: tuple[str, ...]
+    patients: Sequence[str]
     subgroups: Sequence[str | None]
     splits: Mapping[str, Rows]
     digest: str
@@ -147,6 +152,7 @@ def cross_validate(
                 pixels=data.pixels,
                 labels=data.labels,
                 classes=tuple(data.classes),
+                patients=data.patients,
                 subgroups=data.subgroups,
                 splits={"train": fold.train, "val": fold.stop},
                 digest=digest,
@@ -178,6 +184,7 @@ def cross_validate(
             epochs=[each["epoch"] for each in done],
             lr=result["lr"],
             seconds=result["seconds"],
+            left_out=[each.get("left_out", []) for each in done],
         )
 
 
@@ -238,11 +245,15 @@ class _Round:
         logits = predict_logits(net, self.data.pixels, self.val, device=self.device)
         probabilities = ranked(self.objective, logits.numpy())
         labels = self.data.labels[self.val]
-        score, threshold = search_score(
+        subgroups = strata(self.objective, self.data, self.val)
+        score, threshold = search_score(self.objective, probabilities, labels, subgroups=subgroups)
+        left_out = leave_out_scores(
             self.objective,
             probabilities,
             labels,
-            subgroups=strata(self.objective, self.data, self.val),
+            [self.data.patients[row] for row in self.val],
+            threshold=threshold,
+            subgroups=subgroups,
         )
         metrics = (
             evaluate_classes(probabilities, labels, self.data.classes)
@@ -256,6 +267,7 @@ class _Round:
             "val": {"loss": cross_entropy(logits, torch.from_numpy(labels)).item(), **metrics},
             "lr": best["lr"],
             "seconds": seconds,
+            "left_out": left_out.tolist(),
         }
         tensors = {"rows": self.val, "logits": logits.numpy(), "labels": labels}
         write_file(

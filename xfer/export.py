@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from math import isfinite
 from pathlib import Path
@@ -24,7 +24,8 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
-from xfer.card import Metrics, model_card
+from xfer.card import model_card
+from xfer.card_numbers import Metrics, Notes
 from xfer.data.decode import DECODER
 from xfer.errors import DataError, StoreError
 from xfer.evaluate.calibration import Calibration
@@ -33,6 +34,7 @@ from xfer.exported import (
     ANTIALIASED,
     CALIBRATION,
     FORMAT,
+    MARKS,
     MODEL,
     Exported,
     beside,
@@ -87,6 +89,10 @@ def export(
     *,
     threshold: Chosen | None,
     metrics: Metrics,
+    chosen_on: str = "val",
+    marks: Sequence[str] = (),
+    opened: int | None = None,
+    caution: str | None = None,
     calibration: Calibration | None = None,
     about: Mapping[str, Any] | None = None,
     demo: bool = False,
@@ -103,8 +109,13 @@ def export(
         data: what it was trained on.
         threshold: for two classes, of calibrated probabilities where there is a calibration; None
             where the most probable class is the answer.
-        metrics: by part (`val`, `test`), then by name: a number, or a dict with `value`, `low` and
-            `high`. What else a part holds is kept in `metrics.json`.
+        metrics: by what was measured on (`val`, or `folds` for answers out of fold, and `test`),
+            then by name: a number, or a dict with `value`, `low` and `high`. What else a part holds
+            is kept in `metrics.json`.
+        chosen_on: the images that the threshold was chosen on, in words; kept in `threshold.json`.
+        marks: what has to stand beside every answer, as sentences; `xfer.predict` prints them.
+        opened: how often the test part was, for the card; None: nobody counted.
+        caution: why numbers on validation may be too good, as a sentence, for the card.
         calibration: makes probabilities of logits; None: softmax does.
         about: further lines for the card, by name: run, trial, seed, versions.
         demo: the images were synthetic; always true of phantoms.
@@ -114,7 +125,7 @@ def export(
 
     Raises:
         DataError: a threshold for more than two classes, or for the first one; a calibration for
-            another number of classes.
+            another number of classes; metrics of a part called `marks`.
         StoreError: the folder cannot be written; the one that was there is intact.
     """
     if threshold is not None and (len(data.classes) != 2 or data.positive == 0):
@@ -127,6 +138,8 @@ def export(
             f"the calibration is for {calibration.classes} classes, the model has "
             f"{len(data.classes)}: {data.classes}."
         )
+    if MARKS in metrics:
+        raise DataError(f"metrics must be of parts such as 'val' and 'test', got {MARKS!r}.")
     folder = folder.absolute()
     demo = demo or data.images.path == "builtin:phantoms"
     state = _state(net)
@@ -151,10 +164,11 @@ def export(
             **(
                 asdict(threshold) if threshold else {"value": None, "rule": None, "supported": True}
             ),
+            "chosen_on": chosen_on if threshold else None,
             "said": said,
         },
         CALIBRATION: {"calibration": calibration.to_json() if calibration else None},
-        "metrics.json": metrics,
+        "metrics.json": {**metrics, MARKS: list(marks)},
     }
     card = model_card(
         recipe,
@@ -169,6 +183,8 @@ def export(
         metrics=metrics,
         about=about or {},
         demo=demo,
+        chosen_on=chosen_on,
+        notes=Notes(marks=tuple(marks), opened=opened, caution=caution),
     )
     header = json.dumps({"format": FORMAT, "digest": digest(state), "demo": demo})
     written = beside(folder, "writing")

@@ -29,6 +29,8 @@ MODEL = "model.safetensors"
 CALIBRATION = "calibration.json"
 ANTIALIASED = ", antialiased"
 """After an interpolation's name in preprocessing.json, for those who write another program."""
+MARKS = "marks"
+"""In metrics.json, beside the parts; models that were shipped before have none."""
 DOCUMENTS = ("recipe.json", "preprocessing.json", "threshold.json", "metrics.json")
 
 
@@ -57,7 +59,9 @@ class Exported:
     supported: bool
     """False where the threshold's rule asked for more than its images can vouch for."""
     metrics: Mapping[str, Any]
-    """As they were exported; what was not a number is None."""
+    """By part, as they were exported; what was not a number is None."""
+    marks: tuple[str, ...]
+    """What has to stand beside every answer, as sentences."""
     demo: bool
     """It was trained on synthetic images."""
 
@@ -114,6 +118,10 @@ def load_exported(folder: Path) -> Exported:
             raise TypeError(f"value must be in [0, 1], or null for several classes, got {value!r}")
     except (KeyError, TypeError) as error:
         raise ModelFileError(_unusable(folder / "threshold.json", error)) from error
+    marks = metrics.get(MARKS, [])
+    if not isinstance(marks, list) or not all(isinstance(mark, str) for mark in marks):
+        why = TypeError(f"{MARKS} must be a list of sentences, got {marks!r}")
+        raise ModelFileError(_unusable(folder / "metrics.json", why))
 
     state, header = _read_state(folder / MODEL)
     calibration = None
@@ -149,7 +157,8 @@ def load_exported(folder: Path) -> Exported:
         threshold=value,
         said=said,
         supported=supported,
-        metrics=metrics,
+        metrics={part: measured for part, measured in metrics.items() if part != MARKS},
+        marks=tuple(marks),
         demo=bool(header["demo"]),
     )
 

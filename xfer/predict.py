@@ -9,7 +9,8 @@ second one, whatever the decision; with more it is the decision's. With --preval
 and the model's own threshold are those where a share P of images is of the second class: the
 decisions stay the same. A threshold that is given is compared with the probabilities shown.
 
-What cannot be read is listed on stderr and the rest is answered. Exit codes: 0 done; 2 nothing
+What a reader has to know of the model before believing it stands first on stderr; what cannot be
+read is listed there, and the rest is answered. Exit codes: 0 done; 2 nothing
 could be answered, or a wrong flag; 130 interrupted.
 """
 
@@ -70,6 +71,9 @@ def _run(asked: argparse.Namespace) -> int:
         print(f"{DEMO}: this model has seen no real image.", file=sys.stderr)
     if not exported.supported and asked.threshold is None:
         print(f"Note: {exported.said}", file=sys.stderr)
+    for mark in exported.marks:
+        if mark not in exported.said:  # which is told above, where it is in force
+            print(f"Mark: {mark}", file=sys.stderr)
     if asked.prevalence is not None:
         _tell_prevalence(exported, asked.prevalence, given=asked.threshold)
     unread: list[Unread] = []

@@ -54,6 +54,11 @@ class Data(Protocol):
         ...
 
     @property
+    def patients(self) -> Sequence[str]:
+        """(images,), whose image it is."""
+        ...
+
+    @property
     def subgroups(self) -> Sequence[str | None]:
         """(images,), strata; asked for by an objective of the worst of them alone."""
         ...

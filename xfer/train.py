@@ -10,7 +10,7 @@ never interrupted: bit by bit on the CPU, at the same number of threads.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from math import isfinite
 from pathlib import Path
 from time import perf_counter
@@ -25,6 +25,7 @@ from torch.nn.functional import cross_entropy
 from xfer.checkpoint import Checkpoint, Run
 from xfer.errors import DataError, NotFinite, RecipeError
 from xfer.evaluate.answers import ranked
+from xfer.evaluate.jackknife import leave_out_scores
 from xfer.evaluate.metrics import evaluate_binary, evaluate_classes
 from xfer.evaluate.objectives import search_score
 from xfer.models.assembly import assemble
@@ -61,6 +62,10 @@ class EpochResult:
     """Training and validation; without writing the checkpoint."""
     stopped: Literal["early_stopping"] | None = None
     """Why training ends with this epoch, if it is not the recipe's last one."""
+    left_out: list[float] = field(default_factory=list)
+    """`search_score` without each group of validation's patients, at `threshold`, as
+    `xfer.evaluate.jackknife` has it: what a difference of two recipes is measured by. Empty in
+    checkpoints that are older than it."""
 
     def to_dict(self) -> dict[str, Any]:
         """As plain values that JSON holds without loss."""
@@ -155,7 +160,7 @@ def _epochs(
                 losses=[result.val["loss"] for result in history],
             )
             logits = predict_logits(net, data.pixels, rows, device=device)
-        val, score, threshold = _validate(logits, data, objective, epoch)
+        val, score, threshold, left_out = _validate(logits, data, objective, epoch)
         scores = [result.search_score for result in history] + [score]
         best = 1 + int(np.argmax(scores))  # the first of equals
         waited = epoch - max(best, head_epochs(recipe))  # no epoch of the head alone counts
@@ -170,6 +175,7 @@ def _epochs(
             lr=training.lr,
             seconds=perf_counter() - started,
             stopped="early_stopping" if patience is not None and waited >= patience else None,
+            left_out=left_out,
         )
         history.append(result)
         if checkpoint is not None:
@@ -183,8 +189,11 @@ def _epochs(
 
 def _validate(
     logits: Tensor, data: Data, objective: Objective, epoch: int
-) -> tuple[dict[str, float], float, float | None]:
-    """Loss and metrics of validation's logits (images, classes), search score and threshold."""
+) -> tuple[dict[str, float], float, float | None, list[float]]:
+    """Of validation's logits (images, classes): loss and metrics, search score, threshold, spread.
+
+    The spread is `EpochResult.left_out`.
+    """
     labels: npt.NDArray[np.int64] = data.labels[data.splits["val"]]
     loss = cross_entropy(logits, torch.from_numpy(labels)).item()
     if not isfinite(loss):
@@ -193,14 +202,21 @@ def _validate(
         )
     rows = data.splits["val"]
     probabilities = ranked(objective, logits.numpy())
-    score, threshold = search_score(
-        objective, probabilities, labels, subgroups=strata(objective, data, rows)
+    subgroups = strata(objective, data, rows)
+    score, threshold = search_score(objective, probabilities, labels, subgroups=subgroups)
+    left_out = leave_out_scores(
+        objective,
+        probabilities,
+        labels,
+        [data.patients[row] for row in rows],
+        threshold=threshold,
+        subgroups=subgroups,
     )
     if threshold is None:
         metrics = evaluate_classes(probabilities, labels, data.classes)
     else:
         metrics = evaluate_binary(probabilities[:, 1], labels, threshold=threshold)
-    return {"loss": loss, **metrics}, score, threshold
+    return {"loss": loss, **metrics}, score, threshold, left_out.tolist()
 
 
 if __name__ == "__main__":

@@ -150,8 +150,8 @@ def _run(asked: argparse.Namespace) -> None:
         threshold=threshold,
         calibration=calibration,
         metrics={"val": metrics},
-        about={"seed": asked.seed, "epoch": best.result["epoch"]}
-        | ({"splits": " ".join(loading.marks)} if loading.marks else {}),
+        marks=loading.marks,
+        about={"seed": asked.seed, "epoch": best.result["epoch"]},
     )
     print(f"the model of epoch {best.result['epoch']} is in {folder}")
 

@@ -106,6 +106,7 @@ class Bridge:
                 "recipe": dict(asked.recipe),
                 "seed": trial_seed(self.record.seed, asked.number),
                 "last_epoch": asked.last_epoch,
+                "cost": asked.cost,
             }
         return None
 
@@ -117,6 +118,8 @@ class Bridge:
         seconds = report.get("within") if result is None else result["seconds"]
         if self._deadline is None and self._limit_s is not None and seconds is not None:
             self._deadline = self._clock() - seconds + self._limit_s
+        if "cost" in report:
+            self.record.keep_cost(number, report["cost"])
         if result is not None:
             self.record.report(number, result)
             self._emit(EpochDone(number=number, result=result))

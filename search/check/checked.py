@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from search.check.conditions import when
+from search.check.costs import cost_findings
 from search.check.known import check_known
 from search.check.lines import Lines
 from search.check.notes import make_notes
@@ -121,6 +122,9 @@ def check(
     missing = _not_here(backbones)
     notes = [*plan.notes, *known_notes]
     notes += make_notes(plan, walks, classes=classes, prevalence=prevalence)
+    cost_problems, cost_notes = cost_findings(plan, walks, classes=classes)
+    problems += cost_problems
+    notes += cost_notes
     if missing and plan.options.offline:
         problems.append(f"no weights of {missing} on this machine, and --offline forbids to fetch "
                         "them; --backbones narrows the space, --weights none trains from random "

@@ -72,7 +72,7 @@ def look(plan: Plan, inspection: Inspection) -> Look:
     from xfer.data.audit import audit
 
     data, loading = load_images(plan, inspection.checked.interpolations or ("bilinear",))
-    found = audit(data, loading)
+    found = audit(data, loading, folds=plan.options.folds)
     return Look(loading=loading, findings=found.findings, notes=found.notes, files=found.files)
 
 

@@ -14,6 +14,8 @@ def in_words(objective: Objective) -> str:
     'cost (a miss costs 10 false alarms, at a prevalence of 5%)'
     >>> in_words(Objective("specificity_at_recall", at=0.95))
     'specificity_at_recall (at a recall of .95)'
+    >>> in_words(Objective("auroc", minimise="parameters"))
+    'auroc, with few parameters'
     """
     weight, said = objective.recall_weight, []
     match objective.name:
@@ -35,7 +37,8 @@ def in_words(objective: Objective) -> str:
             pass
     if objective.over != "macro":
         said.append("of the worst class" if objective.over == "worst" else "of the worst subgroup")
-    return objective.name + (f" ({', '.join(said)})" if said else "")
+    second = {"parameters": ", with few parameters", "latency": ", at a low latency", None: ""}
+    return objective.name + (f" ({', '.join(said)})" if said else "") + second[objective.minimise]
 
 
 def objective_problems(plan: Plan, *, classes: int) -> list[str]:

@@ -1,8 +1,8 @@
-"""How do numbers become pictures? Curves over epochs and dots over a hyperparameter, as SVG."""
+"""How do numbers become pictures? Curves over epochs, dots over a hyperparameter or a cost: SVG."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import floor, isfinite, log10
 
@@ -140,6 +140,56 @@ def scatter(
         picture,
         element("figcaption", element("b", name), " ", element("span", caption, class_="soft")),
     )
+
+
+def front(
+    points: Sequence[tuple[float, float, str]],
+    *,
+    best: int | None,
+    name: str,
+    shown: Callable[[float], str],
+) -> Html:
+    """Scores over costs, neighbours joined; the axis is logarithmic from a factor of 50 on.
+
+    Args:
+        points: cost, score and label of each, by cost; at least one.
+        best: index of the point that is marked.
+        name: what the cost is.
+        shown: a cost for people.
+    """
+    width, height = 640, 260
+    costs = [cost for cost, _, _ in points]
+    low, high = min(costs), max(costs)
+    scale = log10 if low > 0 and high / low >= 50 else float
+    across = _Axis(scale(low), scale(high), 70, width - 40)
+    up = _Axis(*_padded([score for _, score, _ in points]), height - 28, 18)
+    places = [(across.place(scale(cost)), up.place(score)) for cost, score, _ in points]
+    dots = [
+        element(
+            "g",
+            element("title", f"trial {label}: {score:.4g} at {shown(cost)} {name}"),
+            element("circle", cx=x, cy=y, r=5, class_="dot top" if i == best else "dot"),
+            # Left of the point: a front rises to the right.
+            element("text", label, x=x - 8, y=y - 5, text_anchor="end"),
+        )
+        for i, ((cost, score, label), (x, y)) in enumerate(zip(points, places, strict=True))
+    ]
+    picture = _picture(
+        width,
+        height,
+        f"search score against {name}",
+        _rules(up, width),
+        *(
+            element(
+                "text", shown(cost), x=across.place(scale(cost)), y=height - 10,
+                text_anchor="middle",
+            )
+            for cost in sorted({low, high})
+        ),
+        element("polyline", points=" ".join(f"{x},{y}" for x, y in places), class_="curve s0"),
+        *dots,
+    )  # fmt: skip
+    return element("figure", picture, element("figcaption", name, class_="soft"))
 
 
 def _picture(width: int, height: int, title: str, *parts: Html) -> Html:

@@ -7,6 +7,8 @@ from collections.abc import Iterable
 
 _VOID = {"meta", "circle", "line", "polyline", "path", "rect"}
 """Elements without content."""
+_NUMBER = '<td class="n"'
+"""How `number` begins."""
 
 
 class Html(str):
@@ -53,9 +55,17 @@ def table(
     *,
     class_: str | None = None,
 ) -> Html:
-    """A table that scrolls sideways where the screen is narrow; cells may be `td` already."""
-    heads = joined(element("th", cell) for cell in head)
-    body = joined(element("tr", *(_cell(cell) for cell in row)) for row in rows)
+    """A table that scrolls sideways where the screen is narrow; cells may be `td` already.
+
+    The head of a column stands over its numbers, at the right, where its first cell is one.
+    """
+    cells = [[_cell(cell) for cell in row] for row in rows]
+    first = cells[0] if cells else []
+    heads = joined(
+        element("th", cell, class_="n" if i < len(first) and first[i].startswith(_NUMBER) else None)
+        for i, cell in enumerate(head)
+    )
+    body = joined(element("tr", *row) for row in cells)
     return element(
         "div",
         element(

@@ -23,7 +23,7 @@ th, td { padding: .2rem .6rem .2rem 0; text-align: left; vertical-align: top;
   border-bottom: 1px solid var(--rule); overflow-wrap: normal; }
 .sort th { white-space: nowrap; } .sort td { white-space: nowrap; }
 .sort th { cursor: pointer; } .sort th:hover { color: var(--accent); }
-td.n { text-align: right; } tr.best td { font-weight: 600; }
+td.n, th.n { text-align: right; } td.i { white-space: nowrap; } tr.best td { font-weight: 600; }
 .matrix td, .matrix th { border: 1px solid var(--rule); padding: .3rem .6rem; }
 .matrix td.right { background: var(--card); font-weight: 600; }
 .grid { display: grid; grid-template-columns: repeat(auto-fill, minmax(15rem, 1fr)); gap: .8rem; }

@@ -1,15 +1,15 @@
-"""What came out? The answer, the winner, its threshold and the test part."""
+"""What came out? The answer, the winner and its threshold."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any
 
-from search.amounts import bound, setting, share
+from search.amounts import setting, share
 from search.report.html import Html, element, joined, number, table
 from search.report.reading import Reading, ranked
-from search.scores import compared_said, corrected_said
+from search.scores import corrected_said
+from search.sentences import skill_said
 
 
 def head(reading: Reading) -> Html:
@@ -69,15 +69,20 @@ def winner(reading: Reading) -> Html | None:
     if not best:
         return None
     title = f"Trial {best['number']}" + (f", {best['name']}" if best.get("name") else "")
+    on_folds = best.get("chosen_by") == "folds"
+    became = "became a finalist" if on_folds else "was chosen"
     chosen = "chosen by the mean over its folds"
     if best["epoch"] is not None:
         chosen = f"epoch {best['epoch']}, chosen on validation"
+        if on_folds:
+            chosen = f"epoch {best['epoch']}, chosen among the finalists on folds"
     params = [(name, setting(value)) for name, value in best["params"].items()]
     val = [
         (name, number(share(value)))
         for name, value in best["val"].items()
         if "/" not in name and isinstance(value, int | float)
     ]
+    worth, luck = skill_said(best), corrected_said(best)
     recipe = json.dumps(reading.recipe, indent=2) if reading.recipe else None
     return joined(
         [
@@ -88,12 +93,13 @@ def winner(reading: Reading) -> Html | None:
             element("h3", "On validation"),
             element(
                 "p",
-                "It was chosen by these numbers, which makes them optimistic. The search score is "
+                f"It {became} by these numbers, which makes them optimistic. The search score is "
                 "the objective at the epoch's own best threshold: it ranks, it is no estimate.",
                 class_="soft",
             ),
             table(("metric", "value"), val),
-            element("p", corrected_said(best["corrected"])) if best.get("corrected") else None,
+            element("p", worth) if worth else None,
+            element("p", luck) if luck else None,
             element("details", element("summary", "The whole recipe"), element("pre", recipe))
             if recipe
             else None,
@@ -122,122 +128,3 @@ def threshold(reading: Reading) -> Html | None:
             element("p", str(said)) if said else None,
         ]
     )
-
-
-def final_table(reading: Reading) -> Html:
-    """The final table: copied from result.json, computed nowhere here."""
-    test = reading.result.get("test")
-    if not test:
-        text = "The test part has not been opened."
-        if reading.result.get("opened"):
-            text = "The test part was opened for another model, and not for this one."
-        return joined([element("h2", "On the test part"), element("p", text)])
-    rows = [
-        _metric_row(name, value)
-        for name, value in test.items()
-        if name != "confusion" and "/" not in name
-    ]
-    return joined(
-        [
-            element("h2", "On the test part"),
-            element(
-                "p", f"Opened {_times(reading)}, after everything was chosen. Intervals of 95 %."
-            ),
-            table(("metric", "value", "from", "to"), rows),
-            confusion(test, positive=_positive(reading)),
-            controls(reading.result),
-        ]
-    )
-
-
-def _times(reading: Reading) -> str:
-    times = reading.result.get("opened", 1)
-    return "once" if times == 1 else f"{times} times"
-
-
-def controls(result: Mapping[str, Any]) -> Html | None:
-    """What the winner has to beat, beside it; None where there are no controls."""
-    found = result.get("controls")
-    if not found:
-        return None
-    columns = {"the winner": result["test"], **found}
-    names = [
-        name
-        for name in result["test"]
-        if name in _COMPARED and all(name in c for c in found.values())
-    ]
-    rows = [
-        [element("td", name.replace("_", " ")), *(_interval(c[name]) for c in columns.values())]
-        for name in names
-    ]
-    said = (
-        "Each was fitted on train and its threshold chosen on val, by the same rule. "
-        "'best constant' gives every image the same answer. 'file facts only' is a small tree that "
-        "knows size, bytes, mode, mean and contrast of the files, and never sees an image. 'linear "
-        "probe' is logistic regression on the features of the smallest pretrained backbone on this "
-        "machine. 'first known configuration' is the first that the space names, trained as it is."
-    )
-    return joined(
-        [
-            element("h3", "What it has to beat"),
-            element("p", said, class_="soft"),
-            table(("metric", *columns), rows),
-            *(
-                element("p", compared_said(name, control["difference"]))
-                for name, control in found.items()
-            ),
-        ]
-    )
-
-
-_COMPARED = ("recall", "specificity", "precision", "balanced_accuracy", "accuracy", "auroc", "mcc")
-"""Metrics by which the winner stands beside the controls."""
-
-
-def _metric_row(name: str, value: Mapping[str, Any]) -> list[Html]:
-    ends = [value.get("low"), value.get("high")]
-    return [
-        element("td", name.replace("_", " ")),
-        number(share(value.get("value"))),
-        *(number("" if end is None else bound(end)) for end in ends),
-    ]
-
-
-def confusion(test: Mapping[str, Any], *, positive: str) -> Html:
-    """Decisions against truth; with several classes, how much of each was found."""
-    counts = test["confusion"]
-    metrics = {}
-    if "tp" in counts:
-        names = [positive, "other"]
-        matrix = [[counts["tp"], counts["fn"]], [counts["fp"], counts["tn"]]]
-    else:
-        names, matrix = [str(name) for name in counts["classes"]], counts["matrix"]
-        metrics = {name: value for name, value in test.items() if name.startswith("recall/")}
-    rows = []
-    for i, (name, row) in enumerate(zip(names, matrix, strict=True)):
-        cells = [
-            element("td", str(cell), class_="n right" if i == j else "n")
-            for j, cell in enumerate(row)
-        ]
-        found = metrics.get(f"recall/{name}")
-        cells += [_interval(found)] if metrics else []
-        rows.append([element("td", element("b", f"is {name}")), *cells])
-    heads = ["", *(f"called {name}" for name in names), *(["found"] if metrics else [])]
-    return joined([element("h3", "Decisions"), table(heads, rows, class_="matrix")])
-
-
-def _positive(reading: Reading) -> str:
-    """The class that must not be missed, by its name where the manifest has it."""
-    plan = reading.manifest.get("plan")
-    images = plan.get("data") if isinstance(plan, Mapping) else None
-    name = images.get("positive") if isinstance(images, Mapping) else None
-    return str(name) if name else "positive"
-
-
-def _interval(metric: Mapping[str, Any] | None) -> Html:
-    if metric is None:
-        return element("td", "–")
-    text = share(metric.get("value"))
-    if metric.get("low") is not None:
-        text += f" ({bound(metric['low'])} to {bound(metric['high'])})"
-    return element("td", text)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from search.report.background import data, how
+from search.report.finalists import finalists, front
 from search.report.html import Html, element, joined
 from search.report.look import SCRIPT, STYLE
-from search.report.outcome import final_table, head, threshold, winner
+from search.report.outcome import head, threshold, winner
 from search.report.reading import Reading
 from search.report.search import all_trials, best_curves, what_mattered
+from search.report.tested import final_table
 
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:"
 """The browser loads nothing from anywhere, even if a name in the data managed to look like it."""
@@ -20,6 +22,8 @@ def page(reading: Reading) -> Html:
         final_table(reading),
         threshold(reading),
         winner(reading),
+        finalists(reading),
+        front(reading),
         best_curves(reading),
         what_mattered(reading),
         all_trials(reading),

@@ -46,8 +46,10 @@ def all_trials(reading: Reading) -> Html:
     rows = reading.trials
     metrics = [name for name in _COLUMNS if any(name in row.val for row in rows)]
     params = list(dict.fromkeys(name for row in rows for name in row.params))
+    skilled = ("skill",) if any(row.skill is not None for row in rows) else ()
     order = ranked(rows)
     best = order[0].number if order else None
+    best = (reading.result.get("best") or {}).get("number", best)
     body = []
     for row in rows:
         cells = [
@@ -55,6 +57,7 @@ def all_trials(reading: Reading) -> Html:
             element("td", row.name),
             element("td", row.state),
             number(share(row.value), row.value),
+            *(number(share(row.skill), row.skill) for _ in skilled),
             number("" if row.best_epoch is None else f"{row.best_epoch} of {row.epochs}",
                    row.best_epoch),
             *(number(share(row.val.get(name)), row.val.get(name)) for name in metrics),
@@ -63,8 +66,8 @@ def all_trials(reading: Reading) -> Html:
             element("td", row.ended),
         ]  # fmt: skip
         body.append(element("tr", *cells, class_="best" if row.number == best else None))
-    heads = ("trial", "known as", "state", "score", "best epoch", *metrics, "seconds", *params,
-             "why it ended")  # fmt: skip
+    heads = ("trial", "known as", "state", "score", *skilled, "best epoch", *metrics, "seconds",
+             *params, "why it ended")  # fmt: skip
     shown = element(
         "table",
         element("thead", element("tr", *(element("th", name) for name in heads))),

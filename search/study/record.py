@@ -10,32 +10,33 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from math import isfinite, isnan
 from pathlib import Path
-from typing import Any, Self, cast
+from typing import Any, cast
 
 import optuna
 from optuna.pruners import BasePruner
 from optuna.storages import BaseStorage
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import TrialState
 
-from search.errors import RunError
+from search.errors import TrialsError
 from search.space import Trial
 from search.study.asked import Asked
+from search.study.costs import known_cost
+from search.study.opened import OpenStudy
 from search.study.rows import best_of, has_ended, row_of, state_of
-from search.study.sampling import Halving, SeededTPE
-from search.study.storage import close_storage, describe, open_storage, sqlite_file
-from search.study.writer import Lease, LockFile, Writer
+from search.study.sampling import Halving, SeededTPE, left_out_of
+from search.study.verdict import tell_verdict
 from search.trials import State, TrialRow
 from xfer.recipe import Recipe, to_json
+from xfer.recipe.objective import Cost
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 MOST_DEATHS = 2
 """A trial whose worker died so often is given up."""
-_CONSTRAINT = "trainable"
 
 
-class Record:
-    """One study, its only writer being this object. Leave it with `close`, or by `with`."""
+class Record(OpenStudy):
+    """The trials of a search, as one study has them."""
 
     def __init__(
         self,
@@ -48,6 +49,7 @@ class Record:
         known: Mapping[str, Mapping[str, Any]] | None = None,
         about: Mapping[str, Any] | None = None,
         pruner: BasePruner | None = None,
+        minimise: Cost | None = None,
     ) -> None:
         """Opens a study, or makes it; known configurations are queued first, each once.
 
@@ -60,58 +62,23 @@ class Record:
             known: Configurations tried first, in this order, by name.
             about: What `optuna-dashboard` shows as the study's attributes.
             pruner: Any of Optuna's; successive halving by default.
+            minimise: The second objective; None: there is one, the search score.
 
         Raises:
             RunError: the storage cannot be opened, another process writes to it, or the study was
-                made with another seed.
+                made with another seed or other objectives.
         """
-        self.epochs, self.folds, self.seed = epochs, folds, seed
-        where = f"study {name!r} in {describe(storage)}"
-        self._writer: Writer | None = None
-        file = sqlite_file(storage)
-        if file is not None:
-            self._writer = LockFile(Path(f"{file}.lock"), study=f"the {where}")
-        self._opened = None
+        self.epochs, self.folds = epochs, folds
+        super().__init__(
+            storage, name=name, seed=seed, minimise=minimise, about=about or {},
+            sampler=SeededTPE(seed),
+            pruner=pruner or Halving(folds or epochs, means=folds is not None),
+        )  # fmt: skip
         try:
-            self._storage = open_storage(storage)
-            self._opened = None if self._storage is storage else self._storage
-            pruner = pruner or Halving(folds or epochs, means=folds is not None)
-            self.study = optuna.create_study(
-                storage=self._storage, study_name=name, direction="maximize", load_if_exists=True,
-                sampler=SeededTPE(seed), pruner=pruner,
-            )  # fmt: skip
-            self._id = self._storage.get_study_id_from_name(name)
-            if isinstance(storage, str) and file is None:
-                self._writer = Lease(
-                    lambda: self.study.user_attrs.get("lease"),
-                    lambda note: self.study.set_user_attr("lease", note),
-                    study=f"the {where}",
-                )
-            attributes = self.study.user_attrs
-            if attributes.setdefault("seed", seed) != seed:
-                raise RunError(
-                    f"the {where} was made with seed {attributes['seed']}, not {seed}; resume it "
-                    "with the same seed."
-                )
-            for key, value in {"seed": seed, **(about or {})}.items():
-                self.study.set_user_attr(key, value)
             self._enqueue(known or {})
         except BaseException:
             self.close()
             raise
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Lets go of the storage and of the right to write to it."""
-        if self._writer is not None:
-            self._writer.release()
-        if self._opened is not None:
-            close_storage(self._opened)
 
     def ask(self, recipe_of: Callable[[Trial], Recipe]) -> Asked:
         """The next trial: one that waits, by number, or a new one; it is RUNNING from here on.
@@ -131,12 +98,18 @@ class Record:
         frozen = self._trial(trial.number)
         if recipe and frozen.user_attrs.get("recipe") != recipe:
             trial.set_user_attr("recipe", recipe)
+        cost = frozen.user_attrs.get("cost")
+        if recipe and self.minimise and cost is None:
+            cost = known_cost(self.study.get_trials(deepcopy=False), recipe)
+            if cost is not None:
+                self._set(trial.number, "cost", cost)
         return Asked(
             number=trial.number,
             name=frozen.user_attrs.get("name"),
             params=frozen.params,
             recipe=recipe,
             scores=frozen.intermediate_values,
+            cost=cost,
             problem=problem,
         )
 
@@ -150,7 +123,7 @@ class Record:
         back = []
         for trial in self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
             if "ended" in trial.user_attrs:
-                self._finish(trial.number)
+                tell_verdict(self.study, trial)
             else:
                 self.put_back(trial.number)
                 back.append(trial.number)
@@ -175,9 +148,33 @@ class Record:
         self.put_back(number)
         return "waiting"
 
+    def keep_cost(self, number: int, cost: float) -> None:
+        """Writes what the study minimises, before the first epoch; what is on record stays.
+
+        Trials of the same network have the same cost: the one that was measured first.
+
+        Raises:
+            TrialsError: it is no finite number above 0.
+        """
+        if not (isfinite(cost) and cost > 0):
+            raise TrialsError(f"trial {number} has {cost} as its {self.minimise or 'cost'}.")
+        attributes = self._trial(number).user_attrs
+        if "cost" not in attributes:
+            known = known_cost(self.study.get_trials(deepcopy=False), attributes["recipe"])
+            self._set(number, "cost", cost if known is None else known)
+
     def report(self, number: int, result: Mapping[str, Any]) -> None:
-        """Writes an epoch or a fold, as a dict; one on record already stays as it is."""
+        """Writes an epoch or a fold, as a dict; one on record already stays as it is.
+
+        Raises:
+            TrialsError: the study minimises a cost, and the trial has none on record.
+        """
         trial = self._trial(number)
+        if self.minimise and "cost" not in trial.user_attrs:
+            raise TrialsError(
+                f"trial {number} has reported an epoch and no {self.minimise}, which the study "
+                "minimises: a worker reports that first."
+            )
         epoch, score = result["epoch"], result["search_score"]
         if epoch in trial.intermediate_values:
             return
@@ -185,6 +182,7 @@ class Record:
         seconds = [*trial.user_attrs.get("seconds", [])[: epoch - 1], result["seconds"]]
         self._set(number, "seconds", seconds)
         if result["best"] and isfinite(score):
+            self._set(number, "left_out", left_out_of(trial, result))
             self._set(number, "best", best_of(result))
         if result["stopped"] is not None:
             self._set(number, "stopped", result["stopped"])
@@ -264,37 +262,10 @@ class Record:
     def _tell(self, number: int, state: State, why: str) -> None:
         # The verdict first: if we are killed between the two, `requeue` finishes what is meant.
         self._set(number, "ended", f"{state}: {why}")
-        self._finish(number)
-
-    def _finish(self, number: int) -> None:
-        trial = self._trial(number)
-        state = trial.user_attrs["ended"].partition(":")[0]
-        if state == "complete":
-            self.study.tell(number, trial.user_attrs["best"]["score"])
-        elif state == "failed":
-            self.study.tell(number, state=TrialState.FAIL)
-        else:
-            if state == "infeasible" and not trial.constraints:
-                asked = optuna.trial.Trial(self.study, self._trial_id(number))
-                asked.set_constraint(_CONSTRAINT, 1.0)
-            self.study.tell(number, state=TrialState.PRUNED)
+        tell_verdict(self.study, self._trial(number))
 
     def _enqueue(self, known: Mapping[str, Mapping[str, Any]]) -> None:
         there = {t.user_attrs.get("name") for t in self.study.get_trials(deepcopy=False)}
         for name, params in known.items():
             if name not in there:
                 self.study.enqueue_trial(dict(params), user_attrs={"name": name})
-
-    def _check(self) -> None:
-        if self._writer is not None:
-            self._writer.check()
-
-    def _set(self, number: int, key: str, value: Any) -> None:
-        self._check()
-        self._storage.set_trial_user_attr(self._trial_id(number), key, value)
-
-    def _trial_id(self, number: int) -> int:
-        return self._storage.get_trial_id_from_study_id_trial_number(self._id, number)
-
-    def _trial(self, number: int) -> FrozenTrial:
-        return self._storage.get_trial(self._trial_id(number))

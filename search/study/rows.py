@@ -11,6 +11,7 @@ from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from search.study.storage import closing, open_storage
+from search.study.verdict import TRAINABLE
 from search.trials import State, TrialRow
 
 _STATES: dict[TrialState, State] = {
@@ -23,8 +24,8 @@ _STATES: dict[TrialState, State] = {
 
 
 def state_of(trial: FrozenTrial) -> State:
-    """A trial's state; PRUNED with a constraint that is not met is infeasible."""
-    if trial.state == TrialState.PRUNED and any(value > 0 for value in trial.constraints.values()):
+    """A trial's state; PRUNED because it cannot be trained is infeasible."""
+    if trial.state == TrialState.PRUNED and TRAINABLE in trial.constraints:
         return "infeasible"
     return _STATES[trial.state]
 
@@ -46,6 +47,7 @@ def row_of(trial: FrozenTrial) -> TrialRow:
         val={name: nan if v is None else v for name, v in best["val"].items()} if best else {},
         seconds=sum(attributes.get("seconds", [])),
         ended=ended.partition(": ")[2],
+        cost=attributes.get("cost"),
     )
 
 

@@ -16,7 +16,8 @@ from optuna.pruners import BasePruner
 from optuna.samplers import BaseSampler, TPESampler
 from optuna.trial import FrozenTrial
 
-from search.study.halving import best_until, is_poor, rungs
+from search.study.halving import FIRST, best_until, is_poor, rungs
+from search.study.rivals import rivals
 
 STARTUP_TRIALS = 10
 """Trials before TPE takes over from random sampling, known ones included. Optuna's default."""
@@ -40,7 +41,8 @@ class SeededTPE(BaseSampler):
     def infer_relative_search_space(
         self, study: Study, trial: FrozenTrial
     ) -> dict[str, BaseDistribution]:
-        """The hyperparameters that every finished trial has had."""
+        """The hyperparameters that every finished trial has had; with two objectives none: TPE then
+        draws each by itself."""
         return self._fresh(trial.number).infer_relative_search_space(study, trial)
 
     def sample_relative(
@@ -61,8 +63,21 @@ class SeededTPE(BaseSampler):
         return sampler.sample_independent(study, trial, param_name, param_distribution)
 
 
+def left_out_of(trial: FrozenTrial, result: Mapping[str, Any]) -> dict[str, Any]:
+    """A trial's attribute `left_out`, with what a result that is its best so far adds.
+
+    By epoch, or number of folds: what the score that counts at a rung is without each group of
+    patients.
+    """
+    added = {str(result["epoch"]): result["left_out"]} if result.get("left_out") else {}
+    return trial.user_attrs.get("left_out", {}) | added
+
+
 class Halving(BasePruner):
     """Successive halving, as `search.study.halving` has it.
+
+    A trial whose head is trained alone at first waits for as many epochs more: until then it says
+    little of what it will be.
 
     Args:
         steps: epochs of the budget, or folds.
@@ -71,22 +86,38 @@ class Halving(BasePruner):
     """
 
     def __init__(self, steps: int, *, means: bool = False) -> None:
-        self._rungs = frozenset(rungs(steps, first=1) if means else rungs(steps))
+        self._rungs = rungs(steps, first=1) if means else rungs(steps)
         self._means = means
 
     def prune(self, study: Study, trial: FrozenTrial) -> bool:
         """Whether the trial stops after its last step on record."""
-        step = trial.last_step
-        if step is None or step not in self._rungs:
-            return False
-        others: list[Mapping[int, float]] = [
-            other.intermediate_values
-            for other in study.get_trials(deepcopy=False)
-            if other.number != trial.number and step in other.intermediate_values
-        ]
-        score = self._at(trial.intermediate_values, step)
-        return is_poor(score, [self._at(scores, step) for scores in others])
+        from xfer.evaluate.jackknife import paired_standard_error
 
-    def _at(self, scores: Mapping[int, float], step: int) -> float:
-        """What a trial is worth at a rung."""
-        return best_until({step: scores[step]} if self._means else scores, step)
+        step = trial.last_step
+        if step is None or step not in self._rungs or step < self._earliest(trial):
+            return False
+        score, left_out = self._at(trial, step)
+        others = [
+            self._at(other, step) for other in rivals(trial, study.get_trials(deepcopy=False), step)
+        ]
+        errors = [paired_standard_error(left_out, theirs) for _, theirs in others]
+        return is_poor(score, [worth for worth, _ in others], errors)
+
+    def _earliest(self, trial: FrozenTrial) -> int:
+        """The step before which a trial is not judged."""
+        head_first = (trial.user_attrs.get("recipe") or {}).get("head_first")
+        if self._means or not head_first:
+            return 0
+        return min(FIRST, self._rungs[0]) + head_first["epochs"]
+
+    def _at(self, trial: FrozenTrial, step: int) -> tuple[float, list[list[float]]]:
+        """What a trial is worth at a rung, and what it is without each group of patients.
+
+        By fold; without folds there is one. Nothing where the study has not kept it.
+        """
+        scores = trial.intermediate_values
+        epoch = best_until({step: scores[step]} if self._means else scores, step)
+        if epoch is None:
+            return float("-inf"), []
+        kept = trial.user_attrs.get("left_out", {}).get(str(epoch), [])
+        return scores[epoch], kept if self._means else [kept]

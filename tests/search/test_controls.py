@@ -11,7 +11,7 @@ import pytest
 
 from search.controls import CONSTANT, FACTS, PROBE, answer_as_controls, score_controls
 from search.report.html import Html
-from search.report.outcome import controls
+from search.report.tested import controls
 from search.scores import compare
 from xfer.data.audit import audit
 from xfer.data.dataset import Dataset, load_dataset

@@ -14,13 +14,14 @@ from recorded import space as recorded_space
 
 from search.bridge import Bridge
 from search.check.inspection import inspect
-from search.finish import Folded, finish
+from search.finish import finish
 from search.images import cut, load_images
 from search.options import parse
 from search.plan import make_plan
 from search.rundir import RunDir
 from search.space import load_space
 from search.study import Record
+from search.whole import Folded
 from search.worker import Job, train
 from xfer.cross_validate import read_out_of_fold
 from xfer.data.dataset import Dataset

@@ -100,8 +100,17 @@ def test_the_table_has_the_best_epochs_numbers() -> None:
         watcher(event)
     text = shown(watcher)
     assert "pneumonia-3  1 of 16 trials  1 running  1 pruned" in text
-    assert "best .93 by trial 0, best constant .50" in text
-    assert re.search(r"0 +running +3/4 +\.93 +\.95 +\.91 +6 +densenet, frozen", text)
+    assert "best .93 by trial 0 (skill .86), best constant .50" in text
+    assert re.search(r"0 +running +3/4 +\.93 +\.86 +\.95 +\.91 +6 +densenet, frozen", text)
+
+
+def test_a_line_tells_the_skill_where_the_best_constant_is_known() -> None:
+    for constant, said in ((0.5, "score .93 (skill .86) at"), (None, "score .93 at")):
+        stream = io.StringIO()
+        with progress(stream, constant=constant) as watcher:
+            for event in (*EVENTS, ended(0)):
+                watcher(event)
+        assert said in stream.getvalue()
 
 
 def test_time_left_comes_from_the_pace_of_this_session() -> None:
@@ -155,12 +164,23 @@ def test_several_classes_show_accuracy() -> None:
 
 @pytest.mark.parametrize("width", [60, 80, 120])
 def test_numbers_stand_whole_however_narrow_the_terminal_is(width: int) -> None:
-    watcher = progress(io.StringIO())
+    watcher = progress(io.StringIO(), constant=0.35)
     watcher(started(0, "a very long name " * 9))
     watcher(epoch(0, 1, 0.87))
     text = io.StringIO()
     Console(file=text, width=width).print(watcher.render())
-    for word in ("trial", "state", "running", "epoch", "score", ".87", "recall", "seconds"):
+    for word in (
+        "trial",
+        "state",
+        "running",
+        "epoch",
+        "score",
+        ".87",
+        "skill",
+        ".80",
+        "recall",
+        "seconds",
+    ):
         assert word in text.getvalue()
 
 

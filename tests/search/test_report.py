@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import shutil
 import subprocess
 import sys
@@ -27,6 +28,7 @@ from search.rundir import RunDir
 from search.tensorboard import TensorBoard
 from search.trials import EpochDone, TrialEnded, TrialRow, TrialStarted
 from search.trials_csv import CsvRow, trials_csv
+from xfer.evaluate.subgroups import measure_subgroups
 from xfer.recipe import Objective
 
 EVIL = '<script>alert("x")</script>'
@@ -240,6 +242,79 @@ def test_a_demo_says_so_above_all(tmp_path: Path) -> None:
     said = Page(write_report(finished(tmp_path, demo=True).root).read_text()).said()
     assert "DEMO, SYNTHETIC IMAGES: nothing below is about real images." in said
     assert "DEMO, SYNTHETIC IMAGES: Missed 1 of 50" in said
+
+
+def test_finalists_ensemble_front_and_gap_are_on_the_page(tmp_path: Path) -> None:
+    known = {"name": EVIL, "low": 0.9, "high": 0.99, "scores": [0.94, 0.96]}
+    difference = {"metric": "auroc", "value": 0.01, "low": -0.02, "high": 0.04, "beaten": False}
+    gap = {"value": 0.03, "low": -0.01, "high": 0.07}
+    run = finished(
+        tmp_path,
+        chosen_by="folds",
+        constant=0.5,
+        ledger="The test images were opened once on this machine (run x).",
+        finalists=[
+            known | {"number": 11, "mean": 0.9512, "probability": 0.7, "parameters": 12345},
+            known | {"number": 2, "mean": 0.9481, "probability": 0.3, "parameters": 99},
+        ],
+        ensemble=with_wilson({}, BINARY) | {"trials": [11, 2], "difference": difference},
+        front=[
+            {"number": 11, "name": None, "params": {"lr": 0.1}, "search_score": 0.95,
+             "parameters": 12345},
+            {"number": 2, "name": EVIL, "params": {}, "search_score": 0.9, "parameters": 99},
+        ],
+        gap={"metrics": {"recall": gap}, "caution": "Nobody knows the patients."},
+    )  # fmt: skip
+    page = Page(write_report(run.root).read_text())
+    said = page.said()
+    for part in (
+        "Trial 11 was chosen: mean .95 over 2 folds", "Trial 2, simpler, is within .005.",
+        ".951", ".948", "12,345", "chosen among the finalists on folds", "skill .64",
+        "The two together (trials 11, 2): missed 1 of 50 PNEUMONIA",
+        "Search score against trained parameters", "+.03, -.01 to +.07",
+        "Nobody knows the patients.", "opened once on this machine (run x)",
+    ):  # fmt: skip
+        assert part in said, part
+    text = run.report.read_text()
+    assert EVIL not in text
+    assert page.open == []
+    joined = re.search(r'<title>search score against trained.*?points="([^"]+)"', text, re.DOTALL)
+    assert joined is not None
+    (cheap_x, cheap_y), (dear_x, dear_y) = (
+        map(float, place.split(",")) for place in joined[1].split()
+    )
+    assert cheap_x < dear_x
+    assert cheap_y > dear_y  # down is up
+
+
+def test_subgroups_are_a_table_and_the_worse_one_is_marked(tmp_path: Path) -> None:
+    run = finished(tmp_path)
+    result = json.loads(run.result.read_text())
+    labels, patients = [1] * 80, [f"p{i}" for i in range(80)]
+    names = ["virus"] * 40 + ["bacteria"] * 40
+    called = [i % 2 if i < 40 else 1 for i in range(80)]
+    result["test"]["subgroups"] = measure_subgroups(called, labels, patients, names, binary=True)
+    run.write_json(run.result, result)
+    said = Page(write_report(run.root).read_text()).said()
+    assert "Worse in virus: recall .50" in said
+    assert "bacteria" in said
+    assert "-.50" in said
+
+
+def test_the_bold_trial_is_the_winner_and_not_the_best_score(tmp_path: Path) -> None:
+    run = finished(tmp_path, constant=0.5)
+    result = json.loads(run.result.read_text())
+    result["best"]["number"] = 4
+    run.write_json(run.result, result)
+    text = Path(write_report(run.root)).read_text()
+    assert text.count('<tr class="best">') == 1
+    assert '<tr class="best"><td class="n">4</td>' in text
+
+
+def test_the_ledger_is_not_told_twice(tmp_path: Path) -> None:
+    mark = "only 50 images of PNEUMONIA in validation"
+    text = write_report(finished(tmp_path, ledger=mark).root).read_text()
+    assert text.count(mark) == 1
 
 
 def test_an_interrupted_run_says_so(tmp_path: Path) -> None:

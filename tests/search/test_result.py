@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 from counted import with_wilson
 
-from search.answer import answer
+from search.answer import answer, problems_of
 from search.result import build_result, with_intervals
 from search.trials import TrialRow
 from search.trials_csv import FIXED, read_trials_csv, trials_csv
+from xfer.data.findings import Finding
 from xfer.recipe import Objective, TargetRecall
 
 
@@ -49,6 +50,40 @@ def test_the_answer_counts_misses_and_false_alarms() -> None:
         "Missed 1 of 50 PNEUMONIA (recall .98, .90 to 1.00); 4 false alarms in 50 others; "
         "test part opened once."
     )
+
+
+PROBE = {"linear probe": with_wilson({}, {"tp": 48, "fp": 3, "fn": 2, "tn": 47})}
+
+
+def test_the_answer_is_the_sentence_of_the_design() -> None:
+    said = sentence(positive="sick", negative="healthy", controls=PROBE, problems={})
+    assert said == (
+        "Missed 1 of 50 sick (recall .98, .90 to 1.00); 4 false alarms in 50 healthy; plain linear "
+        "probe 2 and 3; test part opened once; problems in the data: none."
+    )
+
+
+def test_problems_are_named_and_what_only_limits_the_data_is_none() -> None:
+    found = [
+        finding("patient_leak", 3), finding("small_test", 12, refused=False),
+        finding("near_duplicate", 1200), finding("patient_leak", 1),
+    ]  # fmt: skip
+    problems = problems_of(found)
+    assert problems == {"patient_leak": 4, "near_duplicate": 1200}
+    said = sentence(problems=problems)
+    assert said.endswith("; problems in the data: patient leak (4), near duplicate (1,200).")
+    assert "problems" not in sentence()  # nobody has looked
+
+
+def finding(kind: str, count: int, *, refused: bool = True) -> Finding:
+    return Finding(kind=kind, count=count, examples=(), effect="", action="", refused=refused)
+
+
+def test_with_several_classes_the_probe_is_told_by_what_it_has_right() -> None:
+    test = with_wilson({"accuracy": 88 / 105}, CLASSES)
+    controls = {"linear probe": with_wilson({}, CLASSES)}
+    said = sentence(test=test, positive=None, controls=controls)
+    assert "29 of 35 found; plain linear probe right in 88; test part opened once." in said
 
 
 def test_with_several_classes_the_answer_names_the_worst() -> None:
@@ -101,7 +136,8 @@ def test_every_metric_has_its_ends_and_what_is_not_finite_is_null() -> None:
 
 KEYS = {
     "name", "answer", "demo", "seed", "objective", "trials", "interrupted", "marks", "best",
-    "threshold", "test", "opened", "controls", "ensemble", "front", "data", "seconds", "counters",
+    "threshold", "val", "test", "gap", "opened", "ledger", "controls", "finalists", "ensemble",
+    "front", "data", "seconds", "counters",
 }  # fmt: skip
 
 
@@ -119,6 +155,7 @@ def test_result_has_exactly_the_keys_of_the_design() -> None:
     for result in (built(), full):
         assert set(result) == KEYS
         assert result["controls"] is result["ensemble"] is result["front"] is None
+        assert result["finalists"] is result["gap"] is result["ledger"] is None
         assert set(result["seconds"]) == {"total", "decode", "prefix", "training", "overhead"}
         assert set(result["counters"]) == {"images_decoded", "prefix_forwards", "prefix_hits"}
         json.dumps(result, allow_nan=False)
@@ -141,6 +178,30 @@ def test_the_winner_is_told_with_its_score() -> None:
     assert best["name"] == "known one"
     assert best["epoch"] == 2
     assert best["val"] == {"search_score": 0.8, "recall": 0.9}
+
+
+def test_the_winner_has_its_skill_where_the_best_constant_is_known() -> None:
+    best = built(best=row(0), constant=0.6)["best"]
+    assert (best["skill"], best["constant"], best["chosen_by"]) == (0.5, 0.6, "validation")
+    assert built(best=row(0))["best"]["skill"] is None
+    assert built(best=row(0), constant=1.0)["best"]["skill"] == 0.0
+
+
+def test_the_ensemble_is_told_in_words_from_its_own_side() -> None:
+    difference = {"metric": "recall_weighted", "value": -0.02, "low": -0.05, "high": 0.01}
+    ensemble = with_wilson({}, BINARY | {"fn": 0, "tp": 50}) | {
+        "trials": [3, 1, 7],
+        "difference": difference | {"better": 0.1, "beaten": False},
+    }
+    said = built(best=row(3), ensemble=ensemble)["ensemble"]["said"]
+    assert said == (
+        "The three together (trials 3, 1, 7): missed 0 of 50 PNEUMONIA; 4 false alarms in 50 "
+        "others; not shown to be better than the winner (recall weighted +.02, -.01 to +.05)."
+    )
+    for low, high, verdict in ((-0.05, -0.01, "; better than"), (0.01, 0.05, "; worse than")):
+        ends = {"low": low, "high": high, "beaten": low > 0}
+        other = ensemble | {"difference": ensemble["difference"] | ends}
+        assert verdict in built(ensemble=other)["ensemble"]["said"]
 
 
 def test_what_is_not_finite_becomes_null() -> None:
@@ -171,6 +232,20 @@ def test_every_trial_is_a_row_and_every_hyperparameter_a_column() -> None:
     assert (table[0]["epochs"], table[0]["best_epoch"]) == ("2", "2")
     assert (table[1]["lr"], table[1]["unfreeze_depth"]) == ("", "2")
     assert (table[1]["state"], table[1]["ended"]) == ("pruned", "all epochs")
+
+
+def test_a_trials_skill_stands_beside_its_score() -> None:
+    text = trials_csv([row(0), row(1, "failed", value=None)], constant=0.6)
+    assert text.splitlines()[0].startswith("number,name,state,value,skill,")
+    assert [read.skill for read in read_trials_csv(text)] == [0.5, None]
+
+
+def test_a_file_from_before_there_was_skill_is_read() -> None:
+    lines = trials_csv([row(0)], constant=0.6).splitlines()
+    at = lines[0].split(",").index("skill")
+    old = ["".join(f"{c}," for i, c in enumerate(line.split(",")) if i != at) for line in lines]
+    (read,) = read_trials_csv("\n".join(line[:-1] for line in old) + "\n")
+    assert (read.value, read.skill) == (0.8, None)
 
 
 def test_what_was_written_is_read_back() -> None:

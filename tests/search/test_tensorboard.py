@@ -73,6 +73,15 @@ def files(folder: Path) -> list[Path]:
     return sorted(folder.rglob("events.out.tfevents.*"))
 
 
+def test_skill_is_a_curve_and_a_column_where_the_best_constant_is_known(tmp_path: Path) -> None:
+    with TensorBoard(tmp_path, ASKED, constant=0.5) as board:
+        for event in EVENTS:
+            board(event)
+    series = read_scalars(tmp_path / "000-known-1")
+    assert series["val/skill"] == pytest.approx({1: 0.4, 2: 0.8, 3: 0.6})
+    assert series["best/skill"] == pytest.approx({1: 0.4, 2: 0.8})
+
+
 def test_every_epoch_is_a_point_of_each_series(tmp_path: Path) -> None:
     write(tmp_path, *EVENTS)
     series = read_scalars(tmp_path / "000-known-1")

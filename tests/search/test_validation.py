@@ -1,5 +1,7 @@
 """Answers on validation are kept of every trial; who answers the same to everybody cannot win."""
 
+import os
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, get_args
@@ -7,14 +9,27 @@ from typing import Any, get_args
 import numpy as np
 import pytest
 
+from search.corrected import correct
 from search.keeping import keep_best_checkpoints, ranked
 from search.rundir import RunDir
 from search.trials import TrialRow
-from search.validation import choose_eligible, correct, read_answers, write_answers
+from search.validation import (
+    choose_eligible,
+    judge,
+    keep_answers,
+    may_win,
+    read_answers,
+    write_answers,
+)
+from tests.xfer.tiny_data import CPU, tiny_data, tiny_recipe
+from tests.xfer.tiny_data import OBJECTIVE as TINY
+from xfer.cross_validate import cross_validate
+from xfer.data.folds import cut_folds
 from xfer.evaluate.answers import ranked as as_ranked
 from xfer.evaluate.objectives import search_score
 from xfer.recipe import Objective
 from xfer.recipe.objective import ObjectiveName
+from xfer.train import fit
 
 NUMBERS: dict[str, dict[str, Any]] = {
     "cost": {"miss_cost": 5.0},
@@ -123,6 +138,78 @@ def test_the_best_score_is_corrected_among_all_that_have_answers(tmp_path: Path)
     assert found["low"] <= found["value"] <= found["high"]
     assert found["trials"] == 1  # who cannot win is not among them
     assert correct(RunDir(tmp_path / "none"), rows, DATA, objective) is None
+
+
+def test_a_kept_file_of_answers_is_opened_once_and_again_when_it_was_written_again(
+    tmp_path: Path,
+) -> None:
+    run, _ = searched(tmp_path, "skilled", scores=[0.9], objective=OBJECTIVES[0])
+    assert may_win(run, 0)
+    assert not may_win(run, 1)
+    file = run.answers(0)
+    content, times = file.read_bytes(), file.stat().st_mtime_ns
+    file.write_bytes(b"not read")
+    os.utime(file, ns=(times, times))
+    assert may_win(run, 0)
+    searched(tmp_path / "other", "sick", scores=[0.9], objective=OBJECTIVES[0])
+    file.write_bytes(RunDir(tmp_path / "other").answers(0).read_bytes())
+    os.utime(file, ns=(times + 1, times + 1))
+    assert not may_win(run, 0)
+    file.write_bytes(content)
+    os.utime(file, ns=(times + 2, times + 2))
+    assert may_win(run, 0)
+
+
+@pytest.mark.parametrize("folds", [False, True])
+@pytest.mark.parametrize("better", [True, False])
+def test_a_trial_that_wins_unfinished_is_judged_by_what_it_answered(
+    folds: bool, better: bool, tmp_path: Path
+) -> None:
+    run, tiny = RunDir(tmp_path), tiny_data(train=60, val=40)
+    patients = tuple(map(str, range(100)))
+    if not better:  # there is nothing to learn
+        tiny = replace(tiny, labels=np.random.default_rng(0).permutation(tiny.labels))
+    recipe = tiny_recipe(epochs=10)
+    given: dict[str, Any] = {"seed": 0, "checkpoint": run.checkpoint(0), "device": CPU}
+    if folds:
+        cut = cut_folds(np.arange(100), labels=tiny.labels, patients=patients, folds=2, seed=0)
+        list(cross_validate(recipe, tiny, cut, TINY, **given))
+    else:
+        list(fit(recipe, tiny, TINY, **given))
+    data: Any = SimpleNamespace(patients=patients, subgroups=(None,) * 100, splits=tiny.splits)
+    row: Any = SimpleNamespace(number=0, scores={1: 0.5, 2: 0.5})  # by fold
+    mark = judge(run, row, data, TINY, folds=folds)
+    assert mark == (None if better else (
+        "Trial 0 is not shown to be better than the same answer for every image: do not use this "
+        "model."
+    ))  # fmt: skip
+    assert not run.answers(0).exists()  # it may be gone on with
+    keep_answers(run, row, data, TINY, folds=folds)
+    assert may_win(run, 0) == better
+
+
+@pytest.mark.parametrize("rare", [1, 10])
+def test_the_worst_subgroups_score_is_corrected_where_it_has_patients_enough(
+    rare: int, tmp_path: Path
+) -> None:
+    objective = Objective("recall_weighted", recall_weight=0.75, over="worst_subgroup")
+    sick = np.flatnonzero(LABELS == 1)
+    named = [None if LABELS[i] == 0 else "common" for i in range(IMAGES)]
+    for i in sick[: 2 * rare]:
+        named[i] = "rare"
+    data: Any = SimpleNamespace(**vars(DATA) | {"subgroups": tuple(named)})
+    run, rows = searched(tmp_path, "skilled", scores=[0.9], objective=objective, data=data)
+    found = correct(run, rows, data, objective)
+    if rare == 1:
+        assert found is None
+        return
+    assert found is not None
+    kept = read_answers(run, 0)
+    assert kept is not None
+    probabilities = as_ranked(objective, kept.logits)
+    naive, _ = search_score(objective, probabilities, LABELS, subgroups=named)
+    assert found["naive"] == pytest.approx(naive)
+    assert found["low"] <= found["value"] <= found["high"]
 
 
 def test_what_may_win_keeps_its_checkpoint(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from PIL import Image
 
 from xfer.data import load_dataset
 from xfer.data.audit import audit
+from xfer.data.findings import find_small_validation
 from xfer.data.phantoms import draw_phantom, plan_phantoms
 from xfer.recipe import Images
 from xfer.store import Store
@@ -170,3 +171,32 @@ def test_a_test_part_with_few_positives_is_told_with_what_it_can_say(chests):
     assert found["small_test"].count == 6
     assert "may be anything from 0.61 to 1.00" in found["small_test"].effect
     assert not found["small_test"].refused
+
+
+@pytest.mark.parametrize(
+    ("train", "val", "folds", "effect", "action"),
+    [
+        (90, 40, None, "Validation has 80 images, 40 of them positive", "or --folds 5, which"),
+        (90, 40, 3, "Train and val, asked in 3 folds, have 260 images, 130 of them positive", None),
+        (110, 40, 3, None, None),  # 150 positives choose, and were asked for by nobody else
+    ],
+)
+def test_whoever_has_folds_is_not_advised_to_take_them(train, val, folds, effect, action):
+    parts = [np.repeat([0, 1], count) for count in (train, val)]
+    found = find_small_validation(*parts, positive=1, folds=folds)
+    if effect is None:
+        assert found == []
+        return
+    [finding] = found
+    assert finding.effect.startswith(effect)
+    assert finding.count == (40 if folds is None else 130)
+    assert ("--folds" in finding.action) == (action is not None)
+    assert (action or "if they can be had; intervals") in finding.action
+
+
+def test_the_audit_of_a_run_with_folds_counts_what_they_ask(chests):
+    dataset, loading = load(chests)
+    for folds, count in ((None, 6), (3, 12)):
+        [small] = [f for f in audit(dataset, loading, folds=folds).findings
+                   if f.kind == "small_validation"]  # fmt: skip
+        assert small.count == count

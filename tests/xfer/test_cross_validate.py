@@ -10,6 +10,7 @@ from xfer.cross_validate import FoldsResult, cross_validate, read_out_of_fold
 from xfer.data.folds import cut_folds
 from xfer.errors import ModelFileError
 from xfer.evaluate.answers import unsaturated
+from xfer.evaluate.jackknife import leave_out_scores
 from xfer.evaluate.objectives import search_score
 from xfer.recipe import Objective
 
@@ -53,10 +54,14 @@ def test_answers_out_of_fold_are_those_the_scores_were_made_of(tmp_path):
     answers = read_out_of_fold(tmp_path, 3)
     assert sorted(answers.rows.tolist()) == list(range(48))
     assert np.array_equal(answers.labels, DATA.labels[answers.rows])
-    for fold, score in zip(FOLDS, last["scores"], strict=True):
+    for fold, score, left_out in zip(FOLDS, last["scores"], last["left_out"], strict=True):
         here = np.isin(answers.rows, fold.val)
-        found, _ = search_score(OBJECTIVE, unsaturated(answers.logits[here]), answers.labels[here])
+        values, labels = unsaturated(answers.logits[here]), answers.labels[here]
+        found, threshold = search_score(OBJECTIVE, values, labels)
         assert found == score
+        patients = [DATA.patients[row] for row in answers.rows[here]]
+        again = leave_out_scores(OBJECTIVE, values, labels, patients, threshold=threshold)
+        assert again.tolist() == left_out
 
 
 def test_no_label_of_a_fold_reaches_the_model_that_is_scored_on_it(tmp_path):

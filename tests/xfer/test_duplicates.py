@@ -11,11 +11,15 @@ from hypothesis import strategies as st
 from PIL import Image, ImageEnhance
 
 from xfer.data.decode import decode_image
-from xfer.data.duplicates import RADIUS, Duplicates, find_duplicates
+from xfer.data.duplicates import RADIUS, Duplicates, look_through
 from xfer.data.hashing import close_pairs, perceptual_hashes, spectra
 from xfer.data.phantoms import draw_phantom, plan_phantoms
 
 NOTHING = Duplicates((), ())
+
+
+def find_duplicates(pixels, **given):
+    return look_through(pixels, **given).copies
 
 
 def jpeg(image, quality):
@@ -67,6 +71,35 @@ def test_planted_copies_are_found_and_no_others(phantoms, size, channels):
     found = find_duplicates(stored(images, size=size, channels=channels))
     assert found.exact == tuple(exact)
     assert found.near == tuple(near)
+
+
+class Counted:
+    """Pixels that count how often each image is read."""
+
+    def __init__(self, pixels):
+        self.pixels, self.shape = pixels, pixels.shape
+        self.reads = np.zeros(len(pixels), int)
+
+    def __getitem__(self, rows):
+        np.add.at(self.reads, rows, 1)
+        return self.pixels[rows]
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_one_look_tells_copies_and_light(threads):
+    rng = np.random.default_rng(0)
+    pixels = Counted(
+        rng.integers(0, rng.integers(1, 256, 21)[:, None, None, None], (21, 64, 64, 3))
+    )
+    pixels.pixels = pixels.pixels.astype(np.uint8)
+    looked = look_through(pixels, threads=threads)
+    assert looked.copies == NOTHING
+    assert (pixels.reads == 1).all()
+    lines = pixels.pixels[:, ::2].reshape(21, -1).astype(object)  # whole numbers, exact
+    total, squares, count = lines.sum(axis=1), (lines**2).sum(axis=1), lines.shape[1]
+    variance = (count * squares - total**2).astype(np.int64)
+    expected = np.stack([total.astype(float) / count, np.sqrt(variance) / count], axis=1)
+    np.testing.assert_array_equal(looked.light, expected)  # to the bit, and whoever stands beside
 
 
 @pytest.mark.parametrize(("size", "channels"), [(28, 1), (28, 3), (32, 1), (96, 3)])

@@ -179,7 +179,34 @@ def test_what_is_not_a_number_is_null_in_strict_json(tmp_path):
         raise AssertionError(f"{name} is not JSON")
 
     text = (folder / "metrics.json").read_text()
-    assert json.loads(text, parse_constant=refuse) == {"val": {"auroc": None, "recall": 1.0}}
+    assert json.loads(text, parse_constant=refuse) == {
+        "val": {"auroc": None, "recall": 1.0}, "marks": [],
+    }  # fmt: skip
+
+
+def test_marks_are_in_every_file_that_people_read_and_come_back(tmp_path):
+    marks = ("Splits kept as given: 1 patient of the test part is also in train.", "Another.")
+    _, folder = ship(tmp_path / "best", marks=marks, about={"seed": 3})
+    assert json.loads((folder / "metrics.json").read_text())["marks"] == list(marks)
+    head = card(folder).split("## ")[0]
+    assert all(f"* {mark}" in head for mark in marks)
+    loaded = load_exported(folder)
+    assert loaded.marks == marks
+    assert loaded.metrics == {"val": {"recall": 0.9}}
+    rewrite(folder / "metrics.json", marks=None)
+    with pytest.raises(ModelFileError, match=r"metrics.json cannot be used: marks must be a list"):
+        load_exported(folder)
+    (folder / "metrics.json").write_text('{"val": {"recall": 0.9}}')  # as older ones are
+    assert load_exported(folder).marks == ()
+    with pytest.raises(DataError, match="metrics must be of parts"):
+        ship(tmp_path / "other", metrics={"marks": {}})
+
+
+def test_what_a_threshold_was_chosen_on_is_shipped_with_it(tmp_path):
+    said = "90 images of 3 folds, each answered by a model that had not seen it"
+    for kept, changes in (("val", {}), (said, {"chosen_on": said}), (None, {"threshold": None})):
+        _, folder = ship(tmp_path / "best", **changes)
+        assert json.loads((folder / "threshold.json").read_text())["chosen_on"] == kept
 
 
 # --------------------------------------------------------------------------------------------------

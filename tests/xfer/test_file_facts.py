@@ -133,7 +133,7 @@ def values(facts):
 
 def test_what_nobody_can_name_is_unknown_but_for_its_bytes():
     raw = content("DICOM")[:100]
-    assert values(facts_of("scan", raw)) == [[0], [0], [len(raw)], [""], [""], [0], [False]]
+    assert values(facts_of("scan", raw)) == [[0], [0], [len(raw)], [""], [""], [0], [False], [-1]]
 
 
 def test_of_dicom_the_header_tells_size_and_mode():
@@ -142,10 +142,13 @@ def test_of_dicom_the_header_tells_size_and_mode():
 
     raw = dicom(np.zeros((5, 7), np.uint16), bits=12)
     asked = values(facts_of("scan.dcm", raw))
-    assert asked == [[7], [5], [len(raw)], ["MONOCHROME2 12"], ["DICOM"], [0], [False]]
+    header = len(raw) - 2 * 5 * 7
+    assert asked == [[7], [5], [len(raw)], ["MONOCHROME2 12"], ["DICOM"], [0], [False], [header]]
+    colours = dicom(np.zeros((3, 3, 3), np.uint8))  # 27 bytes of pixels, and one to make them even
+    assert facts_of("scan.dcm", colours).header.tolist() == [len(colours) - 28]
     assert facts_of("scan.png", raw).misnamed.all()
     damaged = values(facts_of("scan.dcm", raw[:140]))
-    assert damaged == [[0], [0], [140], [""], ["DICOM"], [0], [False]]
+    assert damaged == [[0], [0], [140], [""], ["DICOM"], [0], [False], [-1]]
 
 
 def test_a_file_that_is_gone_is_unknown(source, tmp_path):
@@ -169,7 +172,7 @@ def test_a_broken_header_fails_nothing(length):
 )
 def test_arrays_have_a_size_and_their_type_but_no_file(shape, mode):
     found = facts_of("train/00000", np.zeros(shape, np.uint8))
-    assert values(found) == [[30], [20], [-1], [mode], [""], [0], [False]]
+    assert values(found) == [[30], [20], [-1], [mode], [""], [0], [False], [-1]]
 
 
 def test_built_in_images_are_not_drawn_again():

@@ -209,7 +209,7 @@ def test_kept_leaks_are_counted_in_one_mark():
 
 def test_of_pictures_that_nobody_compared_nothing_is_said():
     [mark] = split_items(cohort(*ALL), seed=0, given="keep").marks
-    assert mark == "Splits kept as given: no patient was found in two parts."
+    assert mark == "Splits kept as given, as far as names tell: no patient was found in two parts."
 
 
 def test_other_images_of_a_patient_who_lost_a_copy_stay():
@@ -232,8 +232,8 @@ def test_a_part_that_loses_a_class_is_told_with_the_ways_out():
     items += [item(label, f"test {label} {n}", "val") for label in (0, 1) for n in range(label, 2)]
     items += [item(0, "own", "val")]
     message = (
-        r"the val part has no image of 'ill' any more; .* 3 images of 3 patients were taken out of"
-        r" val: .* --resplit, or keep .* with --keep-splits"
+        r"the val part has no image of 'ill' any more; .* 3 images of 3 patients are to be taken"
+        r" out of val: .* --resplit, or keep .* with --keep-splits"
     )
     with pytest.raises(DataError, match=message):
         split_items(items, seed=0, classes=("well", "ill"))
@@ -252,7 +252,7 @@ def test_too_few_patients_left_to_cut_is_told_with_what_left():
     items = cohort("train", "test", patients=3)
     items += [item(0, f"test 0 {number}", "train") for number in range(3)]
     items = [it for it in items if not it.patient.startswith("train 0")] + [item(0, "p", "train")]
-    message = r"class 0 has 1, .*--resplit\. 3 images of 3 patients were taken out of train"
+    message = r"class 0 has 1, .*--resplit\. 3 images of 3 patients are to be taken out of train"
     with pytest.raises(DataError, match=message):
         split_items(items, seed=0)
 

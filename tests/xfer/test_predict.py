@@ -20,7 +20,7 @@ from xfer.evaluate.thresholds import choose_threshold
 from xfer.export import export, load_exported
 from xfer.models.assembly import assemble
 from xfer.predict import Answer, main, predict
-from xfer.recipe import ConvNet, FixedThreshold, Images, Objective, Recipe
+from xfer.recipe import ConvNet, FixedThreshold, Images, Objective, Recipe, TargetRecall
 
 RECIPE = Recipe(model=ConvNet(kernels=(4,)), lr=1e-3)
 THRESHOLD = choose_threshold(FixedThreshold(0.5), Objective("mcc"), [0.1, 0.9], [0, 1])
@@ -33,7 +33,7 @@ CALIBRATION = Calibration(
 
 def make_run(
     folder, *, classes=("well", "ill"), threshold=THRESHOLD, path="xrays", fit="squash",
-    interpolation="bilinear", calibration=None,
+    interpolation="bilinear", calibration=None, marks=(),
 ):  # fmt: skip
     positive = 1 if len(classes) == 2 else None
     data = SimpleNamespace(
@@ -52,8 +52,9 @@ def make_run(
         net.head[-1].weight.copy_(slope[:, None].expand_as(net.head[-1].weight))
         net.head[-1].bias.copy_(-slope)
     export(
-        folder / "best", net, RECIPE, data, threshold=threshold, metrics={}, calibration=calibration
-    )
+        folder / "best", net, RECIPE, data, threshold=threshold, metrics={}, marks=marks,
+        calibration=calibration,
+    )  # fmt: skip
     return folder
 
 
@@ -286,6 +287,22 @@ def test_a_demo_says_so_and_keeps_the_answers_clean(tmp_path, images, capsys):
     captured = capsys.readouterr()
     assert "DEMO, SYNTHETIC IMAGES" in captured.err
     assert len(json.loads(captured.out)) == 1
+
+
+def test_marks_stand_before_every_answer_once_and_keep_it_clean(tmp_path, images, capsys):
+    kept = "Splits kept as given: 1 patient of the test part is also in train."
+    asked = TargetRecall(0.98)
+    unsure = choose_threshold(asked, Objective("mcc"), [0.1, 0.9], [0, 1])
+    run = make_run(tmp_path / "run", threshold=unsure, marks=(kept, unsure.said))
+    assert main([str(run), str(images), "--format", "json"]) == 0
+    captured = capsys.readouterr()
+    assert captured.err.count(f"Mark: {kept}\n") == 1
+    assert captured.err.count(unsure.said) == 1  # the threshold's own is a note already
+    assert len(json.loads(captured.out)) == 3
+    assert main([str(run), str(images), "--threshold", "0.4"]) == 0
+    err = capsys.readouterr().err
+    assert f"Mark: {kept}" in err
+    assert unsure.said not in err  # another threshold is in force
 
 
 @pytest.mark.parametrize(

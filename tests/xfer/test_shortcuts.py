@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xfer.data import load_dataset, open_source
+from xfer.data import load_dataset
 from xfer.data.fact_table import FactTable, fact_table
-from xfer.data.facts import Facts, read_facts
+from xfer.data.facts import Facts
+from xfer.data.light import light
 from xfer.data.shortcuts import (
     DRAWS,
     ENOUGH_PATIENTS,
@@ -43,6 +44,7 @@ def plain_facts(images, seed=0, **changed):
         format=("JPEG",) * images,
         quantization=np.full(images, 736),
         misnamed=np.zeros(images, bool),
+        header=np.full(images, -1),
     )
     return replace(facts, **changed)
 
@@ -66,7 +68,7 @@ def people(images, per_patient=2):
 def find(facts, labels, patients, *, pixels=None, seed=0, rows=None, positive=1, classes=CLASSES):
     pixels = plain_pixels(len(labels)) if pixels is None else pixels
     return find_shortcut(
-        fact_table(facts, pixels),
+        fact_table(facts, light(pixels)),
         labels,
         patients,
         rows=np.arange(len(labels)) if rows is None else rows,
@@ -275,6 +277,18 @@ def test_samples_draw_patients_and_not_images():
     assert counts[1:, 0].std() == pytest.approx(3 * np.sqrt(40 / 4), rel=0.1)
 
 
+def test_bytes_of_uncompressed_files_are_no_disease():
+    """Of DICOM they are those of size and header: nothing of what is shown."""
+    patients, labels = people(200)
+    facts = plain_facts(200)
+    header = 1_000 + 200 * labels + np.random.default_rng(1).integers(0, 40, 200)
+    whole = 2 * facts.width * facts.height + header
+    known = find(replace(facts, bytes=whole, header=header), labels, patients)
+    assert known.made.low > TOLD
+    assert shortcut_finding(known).refused
+    assert "which cannot be the disease" in shortcut_finding(known).effect
+
+
 # --------------------------------------------------------------------------------------------------
 # The table, and the control
 
@@ -284,7 +298,7 @@ def test_mean_and_contrast_are_of_the_decoded_pixels(side, channels):
     images, near = 19, 0.02 if side > 50 else 1e-9  # of large images some lines are looked at
     pixels = np.random.default_rng(0).integers(0, 256, (images, side, side, channels), np.uint8)
     pixels //= np.arange(1, images + 1, dtype=np.uint8)[:, None, None, None]
-    table = fact_table(plain_facts(images), pixels, threads=3)
+    table = fact_table(plain_facts(images), light(pixels))
     flat = pixels.reshape(images, -1)
     mean, contrast = (table.values[:, table.names.index(name)] for name in ("mean", "contrast"))
     np.testing.assert_allclose(mean, flat.mean(axis=1), rtol=near)
@@ -296,7 +310,7 @@ def test_what_is_unknown_makes_finite_values():
     facts = plain_facts(
         2, width=zero, height=zero, bytes=np.array([-1, 500]), mode=("", ""), format=("", "")
     )
-    table = fact_table(facts, plain_pixels(2))
+    table = fact_table(facts, light(plain_pixels(2)))
     assert np.isfinite(table.values).all()
     assert "format unknown" in table.names
     assert table.values[:, table.names.index("bytes per pixel")].tolist() == [-1, 500]
@@ -304,7 +318,7 @@ def test_what_is_unknown_makes_finite_values():
 
 def test_the_control_knows_the_rows_it_is_fitted_on_and_no_others():
     labels = people(120)[1]
-    table = fact_table(wider(labels), plain_pixels(120))
+    table = fact_table(wider(labels), light(plain_pixels(120)))
     rows, asked = np.arange(80), np.arange(80, 120)
     sealed = labels.copy()
     sealed[80:] = -1
@@ -324,10 +338,9 @@ def test_of_x_rays_that_are_saved_alike_no_way_of_saving_is_told(tmp_path):
     asked = Images(
         str(Path(os.environ["XFER_DATA"]) / "chest_xray"), positive="PNEUMONIA", size=64, channels=1
     )
-    dataset, _ = load_dataset(asked, store=Store(tmp_path))
-    facts = read_facts(open_source(asked), range(len(dataset.labels)))
+    dataset, loading = load_dataset(asked, store=Store(tmp_path))
     found = find_shortcut(
-        fact_table(facts, dataset.pixels),
+        fact_table(loading.facts, loading.light),
         dataset.labels,
         dataset.patients,
         rows=np.concatenate([dataset.splits["train"], dataset.splits["val"]]),

@@ -244,6 +244,10 @@ def test_three_classes_need_none(tmp_path):
         ),
         (["well/1.png", "good/1.png"], "positive 'ill' is not a class. There are 'good', 'well'"),
         (["well/1.png", "hill/1.png"], "not a class; did you mean 'hill'? There are"),
+        (
+            ["ill/1.png", "Normal/1.png", "normal/1.png"],
+            "classes 'Normal' and 'normal' differ only in capital letters: give them one name",
+        ),
     ],
 )
 def test_a_tree_that_does_not_fit_is_told_why(tmp_path, names, said):

@@ -1,6 +1,7 @@
 """Nobody stands on two sides of a cut, and what was given stays as it was."""
 
 from collections import Counter, defaultdict
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -43,7 +44,7 @@ def test_without_splits_a_fifth_is_test_and_a_fifth_of_the_rest_is_val():
         "The data has no val part",
     ]
     assert (
-        "30 images were cut from train for it, by patient and class, with seed 0"
+        "30 images are to be cut from train for it, by patient and class, with seed 0"
         in (splits.made[0])
     )
 
@@ -203,9 +204,24 @@ def test_a_val_part_with_too_few_positives_is_cut_anew_from_train_and_val():
     assert shares(items, splits.train) == {0: 326, 1: 326}
     assert [i for i in range(len(items)) if items[i].split == "test"] == splits.test.tolist()
     assert splits.made == (
-        "The val part has 8 of 'ill', and 59 are needed to choose by: 164 images were cut anew "
-        "from train and val for it, by patient and class, with seed 0.",
+        "The val part has 8 of 'ill', and 59 are needed to choose by: 164 images are to be cut "
+        "anew from train and val for it, by patient and class, with seed 0.",
     )
+
+
+def test_what_is_planned_and_what_was_done_are_told_apart():
+    """A listing knows no copies and no files that cannot be read: its numbers are a plan's."""
+    items = plain(100, 50)
+    planned = split_items(items, seed=0).made
+    done = split_items(items, seed=0, same=[[0, 1]]).made
+    assert all(" are to be cut " in said and " were " not in said for said in planned)
+    assert all(" were cut " in said and " are to be " not in said for said in done)
+    leaking = [*items[:-2], *(replace(items[0], split="test", patient="p") for _ in range(9)),
+               *(replace(items[-1], split="test", patient=f"t{n}") for n in range(9)),
+               replace(items[0], patient="p", split="train")]  # fmt: skip
+    planned, done = (split_items(leaking, seed=0, same=same).removed for same in (None, []))
+    assert "1 image of 1 patient is to be taken out of train" in planned[0]
+    assert "1 image of 1 patient was taken out of train" in done[0]
 
 
 @pytest.mark.parametrize(

@@ -1,20 +1,30 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
 import torch
-from tiny_data import CPU, OBJECTIVE, run, tiny_data, tiny_recipe, without_seconds
+from tiny_data import CPU, OBJECTIVE, TinyData, run, tiny_data, tiny_recipe, without_seconds
 
 from xfer.checkpoint import read_best, restore_best
 from xfer.errors import DataError, NotFinite, RecipeError
+from xfer.evaluate.jackknife import left_out_groups
 from xfer.evaluate.metrics import METRICS
 from xfer.models.assembly import assemble
 from xfer.recipe import ConvNet, Head, Objective, Pretrained, Recipe
 from xfer.steps import Training, batches, predict_logits
 from xfer.train import EpochResult, fit
+
+
+@dataclass(frozen=True)
+class Grouped(TinyData):
+    of: tuple[str, ...] = ()
+
+    @property
+    def patients(self):
+        return self.of
 
 
 def trained_net(recipe, data, epochs=2):
@@ -44,6 +54,36 @@ def test_a_result_has_every_metric_and_counts_from_one():
     assert results[0].best
     weighted = 0.75 * results[0].val["recall"] + 0.25 * results[0].val["specificity"]
     assert results[0].search_score == pytest.approx(weighted)
+
+
+def test_what_is_left_without_each_group_of_patients_is_of_the_same_groups_for_all_recipes():
+    data = tiny_data(val=60)
+    rows = data.splits["val"]
+    patients = [data.patients[row] for row in rows]
+    for changes, seed in (({}, 0), ({"lr": 1e-3}, 1)):
+        recipe = tiny_recipe(epochs=2, **changes)
+        for result in run(recipe, data, seed=seed, objective=Objective("auroc")):
+            kept = left_out_groups(data.labels[rows], patients)
+            assert len(result.left_out) == len(kept) == 20
+            # Twenty sets of 57 images: what is lost in one is there in the nineteen others.
+            assert np.mean(result.left_out) == pytest.approx(result.search_score, abs=0.005)
+            assert max(result.left_out) > min(result.left_out)
+
+
+def test_one_patients_images_are_left_out_together():
+    data = tiny_data(val=16)
+    patients = tuple(f"p{row % 8}" for row in range(40))
+    [one] = run(tiny_recipe(epochs=1), data)
+    [other] = run(tiny_recipe(epochs=1), Grouped(**vars(data), of=patients))
+    assert (len(one.left_out), len(other.left_out)) == (16, 8)
+    assert one.search_score == other.search_score
+
+
+def test_a_history_that_is_older_than_the_spread_is_read():
+    [result] = run(tiny_recipe(epochs=1), tiny_data())
+    values = result.to_dict()
+    del values["left_out"]
+    assert EpochResult.from_dict(values).left_out == []
 
 
 def test_several_classes_are_scored_without_a_threshold():

@@ -28,6 +28,11 @@ class TinyData:
     subgroups: tuple[str | None, ...] = ()
     digest: str = field(default="digest of tiny data")
 
+    @property
+    def patients(self) -> tuple[str, ...]:
+        """Each image is of another one."""
+        return tuple(str(row) for row in range(len(self.labels)))
+
 
 def tiny_data(
     *, train: int = 24, val: int = 16, size: int = 16, channels: int = 1, classes: int = 2, seed=0

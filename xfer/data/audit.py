@@ -57,10 +57,16 @@ class Audit:
         }
 
 
-def audit(dataset: Dataset, loading: Loading) -> Audit:
-    """Looks at all parts; of the test part at pixels, names and counts, at no model's answers."""
+def audit(dataset: Dataset, loading: Loading, *, folds: int | None = None) -> Audit:
+    """Looks at all parts; of the test part at pixels, names and counts, at no model's answers.
+
+    Args:
+        dataset: what was loaded.
+        loading: how that went.
+        folds: that trials are scored on; None: they are scored on the validation part.
+    """
     parts, classes = dataset.splits, dataset.classes
-    table = fact_table(loading.facts, dataset.pixels)
+    table = fact_table(loading.facts, loading.light)
     shortcut = find_shortcut(
         table,
         dataset.labels,
@@ -74,7 +80,6 @@ def audit(dataset: Dataset, loading: Loading) -> Audit:
         dataset.labels, dataset.patients, parts, positive=dataset.positive, classes=classes
     )
     deep = np.array([mode.startswith(("I", "F", "uint16")) for mode in loading.facts.mode])
-    light = [table.names.index(name) for name in ("mean", "contrast")]
     misnamed = misnamed_finding(loading.facts, dataset.names)
     changed, looked = find_changed(dataset, loading)
     notes = [looked]
@@ -97,9 +102,13 @@ def audit(dataset: Dataset, loading: Loading) -> Audit:
                 if isinstance(shortcut, Shortcut) and shortcut.told
                 else []
             ),
-            *find_small_validation(dataset.labels[parts["val"]], positive=dataset.positive),
+            *find_small_validation(
+                *(dataset.labels[parts[name]] for name in ("train", "val")),
+                positive=dataset.positive,
+                folds=folds,
+            ),
             *find_small_test(dataset.labels[parts["test"]], classes, positive=dataset.positive),
-            *find_dark(dataset.names, deep, table.values[:, light]),
+            *find_dark(dataset.names, deep, loading.light),
             *find_imbalance(dataset.labels[parts["train"]], classes),
             *([shift] if shift else []),
         ),

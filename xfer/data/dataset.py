@@ -11,7 +11,7 @@ import numpy as np
 
 from xfer.chunks import blake2b
 from xfer.data.decoded import Progress, decode_source
-from xfer.data.duplicates import Duplicates, find_duplicates
+from xfer.data.duplicates import Duplicates, look_through
 from xfer.data.facts import Facts, read_facts
 from xfer.data.items import SPLITS, Item, Skipped, Source, Split
 from xfer.data.sources import open_source
@@ -108,6 +108,8 @@ class Loading:
     """By image, the part it was in before any was taken out."""
     copies: Duplicates
     """Images that are the same picture, by position."""
+    light: np.ndarray
+    """float64 (images, 2): mean and contrast of each image, seen in the same look at all pixels."""
     facts: Facts
     """What files say of themselves, by image."""
     notes: tuple[str, ...]
@@ -174,14 +176,14 @@ def load_dataset(
         source, images, store=store, interpolations=interpolations, progress=progress
     )
     items = [source.items[i] for i in decoded.kept]
-    copies = find_duplicates(decoded.pixels[interpolations[0]])
+    looked = look_through(decoded.pixels[interpolations[0]])
     facts = read_facts(source, decoded.kept)
     splits = split_items(
         items,
         seed=seed,
         positive=source.positive,
         classes=source.classes,
-        same=copies.same,
+        same=looked.copies.same,
         given=given,
         least=least,
     )
@@ -214,7 +216,8 @@ def load_dataset(
         removed=splits.removed,
         marks=splits.marks,
         origins=_origins(items, splits),
-        copies=copies,
+        copies=looked.copies,
+        light=looked.light,
         facts=facts,
         notes=source.notes,
         counts=_counts(dataset),

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import io
 from itertools import pairwise
+from math import prod
 from struct import unpack_from
 from typing import TYPE_CHECKING, BinaryIO, cast
 
@@ -53,9 +54,13 @@ _BY_PILLOW = (
 """Transfer syntaxes whose frames are files to Pillow: JPEG of 8 bits, and JPEG 2000."""
 
 
-def read_size(raw: bytes) -> tuple[int, int, str]:
-    """Width, height and mode, such as `MONOCHROME1 12`, from the header; 0, 0 and empty without."""
-    names = ("Rows", "Columns", "PhotometricInterpretation", "BitsStored")
+def read_size(raw: bytes) -> tuple[int, int, str, int]:
+    """Width, height, mode such as `MONOCHROME1 12`, and bytes of pixels, from the header.
+
+    Without it 0, 0, empty and -1; bytes of pixels are -1 where pixels are compressed, too.
+    """
+    sizes = ("Rows", "Columns", "SamplesPerPixel", "BitsAllocated", "NumberOfFrames")
+    names = (*sizes, "PhotometricInterpretation", "BitsStored")
     try:
         from pydicom.filereader import read_partial
         from pydicom.tag import Tag
@@ -70,9 +75,14 @@ def read_size(raw: bytes) -> tuple[int, int, str]:
                 specific_tags=[Tag(name) for name in names],
             )
             mode = f"{header.get('PhotometricInterpretation', '')} {header.get('BitsStored', '')}"
-            return int(header["Columns"].value), int(header["Rows"].value), mode.strip()
+            syntax = header.file_meta.TransferSyntaxUID
+            pixels = -1
+            if not (syntax.is_compressed or syntax.is_deflated):
+                bits = prod(int(header.get(name) or 1) for name in sizes)
+                pixels = (bits + 15) // 16 * 2  # of an even number of bytes
+            return int(header["Columns"].value), int(header["Rows"].value), mode.strip(), pixels
     except Exception:  # pydicom raises almost anything on damaged files, and may not be there
-        return 0, 0, ""
+        return 0, 0, "", -1
 
 
 def read_dicom(raw: bytes, limit: int) -> Image.Image:

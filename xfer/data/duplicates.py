@@ -19,6 +19,7 @@ from threadpoolctl import threadpool_limits
 from xfer.data.decode import DecodeError
 from xfer.data.hashing import close_pairs, details, perceptual_hashes
 from xfer.data.leaks import joined
+from xfer.data.light import light
 from xfer.data.side_by_side import side_by_side
 
 RADIUS, CORRELATION = 24, 0.95
@@ -66,39 +67,52 @@ class Duplicates:
         )
 
 
-def find_duplicates(pixels: Rows, *, threads: int | None = None) -> Duplicates:
-    """Groups of images that are the same picture.
+@dataclass(frozen=True, eq=False)
+class Looked:
+    """What one look at every image tells."""
+
+    copies: Duplicates
+    """Images that are the same picture."""
+    light: np.ndarray
+    """float64 (images, 2): mean and contrast, as `xfer.data.light` gives them."""
+
+
+def look_through(pixels: Rows, *, threads: int | None = None) -> Looked:
+    """Groups of images that are the same picture, and how bright each image is.
 
     Args:
-        pixels: 1 or 3 channels. Read twice at most, a few batches at a time.
+        pixels: 1 or 3 channels. Read once, a few batches at a time; again what may be a copy.
         threads: None: as many as there are cores.
     """
     images, side = pixels.shape[:2]
     hashed = side >= SMALLEST
     step = max(1, side // _SAMPLED)
 
-    def look(start: int) -> tuple[list[int], np.ndarray, np.ndarray]:
+    def look(start: int) -> tuple[list[int], np.ndarray, np.ndarray, np.ndarray]:
         batch = pixels[np.arange(start, min(start + _BATCH, images))]
         hashes, flat = (
             perceptual_hashes(batch)
             if hashed
             else (np.zeros((len(batch), 4), np.uint64), np.ones(len(batch), bool))
         )
-        return [hash(image[::step, ::step].tobytes()) for image in batch], hashes, flat
+        samples = [hash(image[::step, ::step].tobytes()) for image in batch]
+        return samples, hashes, flat, light(batch)
 
     samples: list[int] = []
     hashes, flat = np.empty((images, 4), np.uint64), np.empty(images, bool)
+    lights = np.empty((images, 2))
     with threadpool_limits(1, "blas"):  # threads are ours; BLAS's own would wait for each other
         for result in side_by_side(look, range(0, images, _BATCH), threads=threads):
             assert not isinstance(result, DecodeError)  # nothing is decoded here
             here = slice(len(samples), len(samples) + len(result[0]))
             samples += result[0]
-            hashes[here], flat[here] = result[1:]
+            hashes[here], flat[here], lights[here] = result[1:]
     exact = _equal(pixels, samples)
     again = np.array([i for group in exact for i in group[1:]], dtype=np.int64)
     firsts = np.setdiff1d(np.flatnonzero(~flat), again)
     candidates = firsts[_candidates(hashes[firsts])]
-    return Duplicates(exact, _groups(_confirmed(pixels, candidates).tolist()))
+    near = _groups(_confirmed(pixels, candidates).tolist())
+    return Looked(Duplicates(exact, near), lights)
 
 
 def _equal(pixels: Rows, samples: Sequence[int]) -> tuple[tuple[int, ...], ...]:

@@ -58,6 +58,9 @@ class Facts:
     misnamed: np.ndarray
     """bool (images,): the name's suffix promises another format than the content has. A name
     without a suffix, or with an unknown one, promises nothing."""
+    header: np.ndarray
+    """int64 (images,): of a DICOM file that is not compressed, bytes that are not pixels: with them
+    and its size all its bytes are known, whatever it shows; -1 for any other."""
 
 
 class _Fact(NamedTuple):
@@ -68,6 +71,7 @@ class _Fact(NamedTuple):
     format: str = ""
     quantization: int = 0
     misnamed: bool = False
+    header: int = -1
 
 
 def read_facts(source: Source, kept: Sequence[int], *, threads: int | None = None) -> Facts:
@@ -108,6 +112,7 @@ def read_facts(source: Source, kept: Sequence[int], *, threads: int | None = Non
         format=tuple(fact.format for fact in facts),
         quantization=np.array([fact.quantization for fact in facts], dtype=np.int64),
         misnamed=np.array([fact.misnamed for fact in facts], dtype=bool),
+        header=np.array([fact.header for fact in facts], dtype=np.int64),
     )
 
 
@@ -122,8 +127,10 @@ def _fact(source: Source, i: int) -> _Fact:
         return _Fact(width, height, mode=f"{raw.dtype}{channels}")
     promised = _FORMAT_OF.get(PurePosixPath(source.items[i].name).suffix.lower())
     if begins_as_dicom(raw):
-        width, height, mode = read_size(raw)
-        return _Fact(width, height, len(raw), mode, "DICOM", 0, promised not in (None, "DICOM"))
+        width, height, mode, pixels = read_size(raw)
+        header = max(len(raw) - pixels, -1) if pixels >= 0 else -1
+        misnamed = promised not in (None, "DICOM")
+        return _Fact(width, height, len(raw), mode, "DICOM", 0, misnamed, header)
     try:
         with Image.open(io.BytesIO(raw), formats=FORMATS) as image:
             width, height = image.size

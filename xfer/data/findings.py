@@ -76,29 +76,38 @@ def find_skipped(skipped: Iterable[Skipped]) -> list[Finding]:
     ]
 
 
-def find_small_validation(val: np.ndarray, *, positive: int | None) -> list[Finding]:
+def find_small_validation(
+    train: np.ndarray, val: np.ndarray, *, positive: int | None, folds: int | None = None
+) -> list[Finding]:
     """`small_validation`: too few images, or positives, to choose by.
 
     Args:
-        val: (images,), labels of the validation part.
+        train: (images,), labels of the training part.
+        val: (images,), those of the validation part.
         positive: the label that must not be missed; None: every class is predicted.
+        folds: of train and val together that trials are scored on; None: on val alone.
     """
-    positives = int((val == positive).sum()) if positive is not None else None
+    asked = val if folds is None else np.concatenate([train, val])
+    positives = int((asked == positive).sum()) if positive is not None else None
     few_positives = positives is not None and positives < ENOUGH_POSITIVES
-    if len(val) >= ENOUGH_IMAGES and not few_positives:
+    if len(asked) >= ENOUGH_IMAGES and not few_positives:
         return []
     what = "images" if positives is None else "positives"
+    if folds is None:
+        where, more = "Validation has", f"More validation {what}"
+        other = ", or --folds 5, which chooses by all of train and val"
+    else:
+        where, more, other = f"Train and val, asked in {folds} folds, have", f"More {what}", ""
     return [
         Finding(
             kind="small_validation",
-            count=len(val) if positives is None else positives,
+            count=len(asked) if positives is None else positives,
             examples=(),
-            effect=f"Validation has {len(val):,} images"
+            effect=f"{where} {len(asked):,} images"
             + (f", {positives:,} of them positive" if positives is not None else "")
             + ": scores that differ by little may differ by chance, and the threshold is"
             " uncertain.",
-            action=f"More validation {what}, if they can be had, or --folds 5, which chooses by all"
-            " of train and val; intervals say how much it matters.",
+            action=f"{more}, if they can be had{other}; intervals say how much it matters.",
             refused=False,
         )
     ]

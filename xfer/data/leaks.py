@@ -116,22 +116,23 @@ def take_out(
     return left, taken
 
 
-def taken_said(items: Sequence[Item], taken: Iterable[Taken]) -> tuple[str, ...]:
-    """A sentence for each part and reason."""
+def taken_said(items: Sequence[Item], taken: Iterable[Taken], *, done: bool) -> tuple[str, ...]:
+    """A sentence for each part and reason, of what was done or is to be done."""
+    one_is, many_are = ("was", "were") if done else ("is to be", "are to be")
     said = []
     for out_of, because_of, patients, copies in taken:
         if patients:
             people = len({items[i].patient for i in patients})
             said.append(
                 f"{_count(len(patients), 'image')} of {_count(people, 'patient')} "
-                f"{'was' if len(patients) == 1 else 'were'} taken out of {out_of}: "
+                f"{one_is if len(patients) == 1 else many_are} taken out of {out_of}: "
                 f"the {because_of} part has images of the same "
                 f"{'patient' if people == 1 else 'patients'}."
             )
         if copies:
             one = len(copies) == 1
             said.append(
-                f"{_count(len(copies), 'image')} {'was' if one else 'were'} taken out of "
+                f"{_count(len(copies), 'image')} {one_is if one else many_are} taken out of "
                 f"{out_of}: the {because_of} part has the same {'picture' if one else 'pictures'}."
             )
     return tuple(said)
@@ -162,7 +163,8 @@ def kept_said(
             verb = "is" if people + len(copies) == 1 else "are"
             found.append(f"{' and '.join(counts)} of the {later} part {verb} also in {part}")
     nothing = f"no patient{' or copied picture' if compared else ''} was found in two parts"
-    return f"Splits kept as given: {'; '.join(found) or nothing}."
+    so_far = "" if compared else ", as far as names tell"
+    return f"Splits kept as given{so_far}: {'; '.join(found) or nothing}."
 
 
 def _count(number: int, what: str) -> str:

@@ -3,7 +3,8 @@
 A small tree over size, mode, format, JPEG quantization, bytes, mean and contrast, cross-validated
 by patient. What it finds is possible, not proven: contrast may be the disease, and bytes grow with
 detail (600 chest X-rays, all saved alike at 224 x 224: bytes alone have an AUROC of .84). Size,
-mode, format and quantization are asked alone too: they say how a file was made.
+mode, format and quantization are asked alone too: they say how a file was made. So does the header
+of DICOM files that are not compressed: their bytes are those of size and header, and no disease.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ class Shortcut:
     auroc: Auroc
     """Of all facts, out of fold."""
     made: Auroc
-    """Of size, mode, format and quantization alone, out of the same folds."""
+    """Of size, mode, format, quantization and header alone, out of the same folds."""
     facts: tuple[str, ...]
     """Those that the tree of all images uses, the most telling first; without those that hardly
     matter."""
@@ -220,7 +221,7 @@ def _short(value: float) -> str:
     return f"{value:,.0f}" if value >= 1000 or value == round(value) else f"{value:.3g}"
 
 
-_HOW_MADE = "Size, mode, format and quantization"
+_HOW_MADE = "Size, mode, format, quantization and header"
 
 
 def shortcut_finding(shortcut: Shortcut) -> Finding:

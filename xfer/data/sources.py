@@ -48,6 +48,7 @@ def open_source(images: Images, *, seed: int = 0) -> Source:
     notes = list(listing.notes)
     if len(classes) == 1:
         problems.append(f"there is one class, {classes[0]!r}; at least two are needed")
+    problems += _spelt_alike(classes)
     positive = None
     if images.positive is not None and classes:
         positive = _find_class(images.positive, classes)
@@ -149,6 +150,19 @@ def _find_class(wanted: str, classes: Sequence[str]) -> int | None:
         return classes.index(wanted)
     alike = [i for i, name in enumerate(classes) if name.casefold() == wanted.casefold()]
     return alike[0] if len(alike) == 1 else None
+
+
+def _spelt_alike(classes: Sequence[str]) -> list[str]:
+    """Names that differ only in capital letters: of one class, mostly, that is spelt twice."""
+    alike: dict[str, list[str]] = {}
+    for name in classes:
+        alike.setdefault(name.casefold(), []).append(name)
+    return [
+        f"classes {' and '.join(map(repr, names))} differ only in capital letters: give them one"
+        " name if they are one class, else names that differ in more"
+        for names in alike.values()
+        if len(names) > 1
+    ]
 
 
 def _unknown_class(wanted: str, classes: Sequence[str]) -> str:

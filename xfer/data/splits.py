@@ -79,7 +79,8 @@ def split_items(
             checked that every part has all classes.
         classes: names of labels, for messages.
         same: groups of positions of items that show the same picture; their order says nothing.
-            None: nobody has looked.
+            None: nobody has looked. Sentences then say what is to be done, not what was: once
+            images are read, copies and files that cannot be used change the numbers.
         given: what becomes of the splits that items come with.
         least: images of the positive class that val needs (of the others at most OTHERS), or of
             each class where none is positive; 0: any will do. Where a given val part has fewer, and
@@ -106,9 +107,10 @@ def split_items(
         parts["train"], parts["val"] = sorted(parts["train"] + parts["val"]), []
     missing: list[Split] = [split for split in ("test", "val") if not parts[split]]
     made, removed, marks, whole = [], (), (), parts
+    done = "are to be" if same is None else "were"
     if given == "clean":
         parts, taken = take_out(items, pictures, parts)
-        removed = taken_said(items, taken)
+        removed = taken_said(items, taken, done=same is not None)
     if given == "keep":
         marks = (kept_said(items, pictures, parts, compared=same is not None),)
     if anew:
@@ -134,8 +136,8 @@ def split_items(
             if anew:
                 why, end = "Anew", f"for {split}"
             made.append(
-                f"{why}: {len(cut):,} images{whose} were cut {end}, by patient and class, with seed"
-                f" {seed}."
+                f"{why}: {len(cut):,} images{whose} {done} cut {end}, by patient and class, with"
+                f" seed {seed}."
             )
     for split, positions in parts.items():
         lacking = seen - _classes(items, positions, positive)

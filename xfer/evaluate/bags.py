@@ -9,17 +9,23 @@ import numpy as np
 import numpy.typing as npt
 
 from xfer.errors import DataError
-from xfer.evaluate.answers import BoolArray, FloatArray, IntArray
-from xfer.evaluate.confusion import Confusion
-from xfer.evaluate.objectives import at_counts, search_score
+from xfer.evaluate import weighted
+from xfer.evaluate.answers import FloatArray, IntArray
+from xfer.evaluate.cuts import make_cuts
+from xfer.evaluate.objectives import Subgroups, search_score
 from xfer.recipe import Objective
 
-_COUNTED = ("recall_weighted", "balanced_accuracy", "fbeta", "mcc")
-"""Objectives that `at_counts` gives for all cuts and bags at once; others take a call each."""
+_AT_ONCE = 2_000_000
+"""Numbers held at once, 16 MB: bags times images times subgroups."""
 
 
 def bag_scores(
-    objective: Objective, values: FloatArray, truth: IntArray, weights: IntArray
+    objective: Objective,
+    values: FloatArray,
+    truth: IntArray,
+    weights: IntArray,
+    *,
+    subgroups: Subgroups = None,
 ) -> FloatArray:
     """`search_score` of every trial on every bag: (bags, trials).
 
@@ -27,53 +33,72 @@ def bag_scores(
         objective: whose score it is.
         values: (trials, images) scores of the positive class, or (trials, images, classes).
         truth: (images,), indices of classes.
-        weights: (bags, images), how often each image is in the bag; of each class one at least.
+        weights: (bags, images), how often each image is in the bag; of each class one at least, and
+            of the positives of each subgroup, where they count.
+        subgroups: (images,), of use to `over="worst_subgroup"` only.
     """
     scores = np.empty((len(weights), len(values)))
-    for t, value in enumerate(values):
-        if value.ndim == 1 and objective.name in (*_COUNTED, "auroc"):
-            scores[:, t] = _from_counts(objective, value, truth == 1, weights)
-            continue
+    if values.ndim == 3:
         for bag, weight in enumerate(weights):
             rows = np.repeat(np.arange(len(truth)), weight)
-            scores[bag, t] = search_score(objective, columns(value)[rows], truth[rows])[0]
+            for t, value in enumerate(values):
+                scores[bag, t] = search_score(objective, value[rows], truth[rows])[0]
+        return scores
+    strata_of = weighted.strata(objective, truth == 1, subgroups)
+    step = max(1, _AT_ONCE // strata_of.size)
+    for start in range(0, len(weights), step):
+        times = weights[start : start + step, None] * strata_of
+        for t, value in enumerate(values):
+            scores[start : start + step, t] = _of_two(objective, value, truth == 1, times)
     return scores
 
 
-def _from_counts(
-    objective: Objective, scores: FloatArray, positive: BoolArray, weights: IntArray
+def _of_two(
+    objective: Objective, scores: FloatArray, positive: npt.NDArray[np.bool_], times: IntArray
 ) -> FloatArray:
-    """Search scores (bags,) of one trial: one sort, and sums along it for all bags at once."""
-    order = np.argsort(-scores)
-    falling = scores[order]
-    ends = np.append(np.flatnonzero(np.diff(falling)), len(falling) - 1)
-    weight = weights[:, order]  # (bags, images)
-    tp = np.cumsum(weight * positive[order], axis=1)[:, ends]  # (bags, cuts)
-    fp = np.cumsum(weight, axis=1)[:, ends] - tp
-    if objective.name == "auroc":
-        above = tp - np.diff(tp, axis=1, prepend=0) / 2  # ties count half
-        pairs = tp[:, -1] * fp[:, -1]
-        return (np.diff(fp, axis=1, prepend=0) * above).sum(axis=1) / pairs
-    fn, tn = tp[:, -1:] - tp, fp[:, -1:] - fp
-    best = at_counts(objective, Confusion(tp=tp, fp=fp, fn=fn, tn=tn)).max(axis=1)
-    nothing = np.zeros_like(tp[:, -1])
-    none = at_counts(objective, Confusion(tp=nothing, fp=nothing, fn=tp[:, -1], tn=fp[:, -1]))
+    """Search scores (bags,) of one trial, of times (bags, strata, images)."""
+    if objective.name in (*weighted.RANKED, *weighted.REACHED):
+        floor = weighted.lowest_probability(scores)
+        return weighted.without_threshold(objective, scores, positive, times, floor)
     # Where a score of 1 is out of a bag, the cut there already calls none positive.
-    return np.maximum(best, none) if falling[0] < 1.0 else best
+    cuts = make_cuts(scores, positive, times).with_none()
+    return weighted.by_cut(objective, cuts.counts).max(axis=-1)
 
 
-def strata(patients: npt.ArrayLike | None, truth: IntArray) -> tuple[IntArray, IntArray]:
-    """By image the position of its patient, and by patient the rarest class among its images."""
-    names = np.arange(len(truth)) if patients is None else np.asarray(patients)
-    if names.shape != truth.shape:
+def strata(patients: npt.ArrayLike | None, kinds: IntArray) -> tuple[IntArray, IntArray]:
+    """By image the position of its patient, and by patient the rarest kind among its images.
+
+    Args:
+        patients: (images,), whose image it is; None: each image is of another patient.
+        kinds: (images,), as `kinds_of` gives them.
+
+    Raises:
+        DataError: another number of patients than of images.
+    """
+    names = np.arange(len(kinds)) if patients is None else np.asarray(patients)
+    if names.shape != kinds.shape:
         raise DataError(
-            f"patients {names.shape} and labels {truth.shape} must be of the same images."
+            f"patients {names.shape} and labels {kinds.shape} must be of the same images."
         )
     owner = np.unique(names, return_inverse=True)[1].reshape(-1)
-    has = np.zeros((owner.max() + 1, truth.max() + 1), bool)
-    has[owner, truth] = True
-    rarity = np.where(has, has.sum(axis=0), len(truth) + 1)
+    has = np.zeros((owner.max() + 1, kinds.max() + 1), bool)
+    has[owner, kinds] = True
+    rarity = np.where(has, has.sum(axis=0), len(kinds) + 1)
     return owner, rarity.argmin(axis=1)
+
+
+def kinds_of(objective: Objective, truth: IntArray, subgroups: Subgroups) -> IntArray:
+    """By image its class; the positives of each subgroup are a kind of their own, where they count.
+
+    No bag may be without any of them. 0 is the negatives, and 1 and more are positives.
+
+    Raises:
+        DataError: subgroups that do not go with the objective, as `search_score` says.
+    """
+    if objective.over != "worst_subgroup" or truth.max() > 1:
+        return truth
+    rows = weighted.strata(objective, truth == 1, subgroups)
+    return np.where(truth == 1, 1 + rows.argmax(axis=0), 0)
 
 
 def dealt(class_of: IntArray, folds: int, rng: np.random.Generator) -> IntArray:

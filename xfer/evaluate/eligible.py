@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
 
 from xfer.evaluate.objectives import SAME, Subgroups, best_constant, search_score
-from xfer.evaluate.redraws import Patients, dealt_out, make_case, redrawn
+from xfer.evaluate.redraws import Case, Patients, dealt_out, make_case, redrawn
 from xfer.recipe import Objective
 
 LOWER = 0.05
@@ -48,16 +46,7 @@ def skill(
     return 0.0 if constant >= 1.0 - SAME else (score - constant) / (1.0 - constant)
 
 
-def lower_score(
-    objective: Objective,
-    probabilities: npt.ArrayLike,
-    labels: npt.ArrayLike,
-    patients: Patients = None,
-    *,
-    seed: int,
-    draws: int = 500,
-    subgroups: Subgroups = None,
-) -> float:
+def lower_score(case: Case, *, seed: int) -> float:
     """One-sided 95 % lower bound of the objective at the threshold of `search_score`.
 
     The 5 % quantile over bootstrap draws of patients. The threshold stays as it was chosen, on the
@@ -69,33 +58,13 @@ def lower_score(
     than it is.
 
     Args:
-        objective: what is maximised.
-        probabilities: (images, classes), float; taken as float32, as models give them: what differs
-            by less is the same answer.
-        labels: (images,), indices of classes.
-        patients: (images,), any names; None: each image is a patient.
+        case: answers, labels and patients.
         seed: of the draws; the same gives the same bound.
-        draws: at least 100.
-        subgroups: (images,), of use to `over="worst_subgroup"` only.
-
-    Raises:
-        DataError: as `search_score` says, another number of patients than of images, or too few
-            draws.
     """
-    case = make_case(objective, probabilities, labels, patients, draws=draws, subgroups=subgroups)
     return float(np.quantile(redrawn(case, np.random.default_rng(seed)), LOWER))
 
 
-def luck(
-    objective: Objective,
-    probabilities: npt.ArrayLike,
-    labels: npt.ArrayLike,
-    patients: Patients = None,
-    *,
-    seed: int,
-    draws: int = 500,
-    subgroups: Subgroups = None,
-) -> float:
+def luck(case: Case, *, seed: int) -> float:
     """How often answers that know nothing of the labels get a search score as high as this one.
 
     The p of a permutation test, (1 + draws that reach the score) / (1 + draws): labels are dealt
@@ -106,12 +75,13 @@ def luck(
     Source: B. Phipson and G. K. Smyth, Statistical Applications in Genetics and Molecular Biology
     9, 2010.
 
-    Args and Raises: as of `lower_score`.
+    Args: as of `lower_score`.
     """
-    case = make_case(objective, probabilities, labels, patients, draws=draws, subgroups=subgroups)
-    score, _ = search_score(objective, case.probabilities, case.truth, subgroups=subgroups)
+    score, _ = search_score(
+        case.objective, case.probabilities, case.truth, subgroups=case.subgroups
+    )
     reached = np.count_nonzero(dealt_out(case, np.random.default_rng(seed)) >= score - SAME)
-    return (1 + reached) / (1 + draws)
+    return (1 + reached) / (1 + case.draws)
 
 
 def eligible(
@@ -130,12 +100,23 @@ def eligible(
     `recall_weighted` with a weight of 1, or where patients are too few to tell skill from luck:
     six of which three are positive can be dealt in 20 ways only.
 
-    Args and Raises: as of `lower_score`.
+    Args:
+        objective: what is maximised.
+        probabilities: (images, classes), float; taken as float32, as models give them: what differs
+            by less is the same answer.
+        labels: (images,), indices of classes.
+        patients: (images,), any names; None: each image is a patient.
+        seed: of the draws.
+        draws: at least 100.
+        subgroups: (images,), of use to `over="worst_subgroup"` only.
+
+    Raises:
+        DataError: as `search_score` says, another number of patients than of images, or too few
+            draws.
     """
-    classes = np.asarray(probabilities).shape[-1]
-    case: dict[str, Any] = {"seed": seed, "draws": draws, "subgroups": subgroups}
-    low = lower_score(objective, probabilities, labels, patients, **case)
+    case = make_case(objective, probabilities, labels, patients, draws=draws, subgroups=subgroups)
+    classes = case.probabilities.shape[1]
     constant = best_constant(objective, labels, classes=classes, subgroups=subgroups)
-    if low <= constant + SAME:
+    if lower_score(case, seed=seed) <= constant + SAME:
         return False
-    return luck(objective, probabilities, labels, patients, **case) <= LUCK
+    return luck(case, seed=seed) <= LUCK

@@ -21,21 +21,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import sqrt
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from xfer.errors import DataError
 from xfer.evaluate.answers import BoolArray, FloatArray, IntArray, check_binary, check_classes
-from xfer.evaluate.bags import bag_scores, columns, dealt, strata
-from xfer.evaluate.objectives import best_threshold, score_at
+from xfer.evaluate.bags import bag_scores, columns, dealt, kinds_of, strata
+from xfer.evaluate.objectives import Subgroups, best_threshold, score_at
 from xfer.recipe import Objective
 
 FOLDS = 5
 """One of so many parts of the patients is out of a bag."""
 _SAME = 1e-12
 """Scores closer than this are equally good: they differ by rounding only."""
+_EVERY = slice(None)
 _Z = 1.959964
 """Of a two-sided interval of 95 %."""
 
@@ -64,6 +65,7 @@ def corrected(
     *,
     seed: int,
     repeats: int = 40,
+    subgroups: Subgroups = None,
 ) -> Corrected:
     """The best trial's search score, corrected for having been chosen, threshold included.
 
@@ -88,41 +90,50 @@ def corrected(
         objective: what the trials were ranked by.
         seed: of the dealing. The order of trials and images is of no effect.
         repeats: how often patients are dealt.
+        subgroups: (images,), of use to `over="worst_subgroup"` only: their positives are then dealt
+            as classes are.
 
     Raises:
-        DataError: other shapes, values outside [0, 1], or a class of fewer than two patients.
+        DataError: other shapes, values outside [0, 1], or a class, or the positives of a subgroup
+            that counts, of fewer than two patients.
     """
     values, truth = _checked(answers, labels)
     values = np.unique(values, axis=0)  # a trial that answers as another does is no other choice
-    owner, class_of = strata(patients, truth)
+    kinds = kinds_of(objective, truth, subgroups)
+    owner, class_of = strata(patients, kinds)
     sizes = np.unique(class_of, return_counts=True)[1]
-    if sizes.min() < 2 or len(sizes) < len(np.unique(truth)):
-        raise DataError("a chosen score can be corrected with two patients of each class or more.")
+    if sizes.min() < 2 or len(sizes) < len(np.unique(kinds)):
+        raise DataError(
+            "a chosen score can be corrected with two patients of each class, and of each subgroup"
+            " that counts, or more."
+        )
     folds = min(FOLDS, int(sizes.min()))
     rng = np.random.default_rng(seed)
     parts = np.concatenate([dealt(class_of, folds, rng)[owner] for _ in range(repeats)])
     bags = (parts.reshape(repeats, 1, -1) != np.arange(folds)[:, None]).reshape(-1, len(truth))
 
-    in_bag = bag_scores(objective, values, truth, bags.astype(np.int64))
+    asked = _asked(objective, truth, subgroups)
+    in_bag = bag_scores(objective, values, truth, bags.astype(np.int64), subgroups=subgroups)
     best_there = in_bag >= in_bag.max(axis=1, keepdims=True) - _SAME
     left_out = np.empty(len(bags))
     for bag, (mask, among) in enumerate(zip(bags, best_there, strict=True)):
-        full = [
-            _at(objective, _threshold(objective, values[t][mask], truth[mask]), values[t], truth)
-            for t in np.flatnonzero(among)
-        ]
+        full = []
+        for t in np.flatnonzero(among):
+            full.append(asked.at(asked.threshold(values[t], mask), values[t]))
         left_out[bag] = folds * np.mean(full) - (folds - 1) * in_bag[bag].max()
 
     everything = np.ones((1, len(truth)), np.int64)
-    by_trial = bag_scores(objective, values, truth, everything)[0]
+    by_trial = bag_scores(objective, values, truth, everything, subgroups=subgroups)[0]
     naive = float(by_trial.max())
     variances = [
-        _variance(objective, values[t], truth, bags[: folds * min(repeats, 8)], folds)
+        _variance(asked, values[t], bags[: folds * min(repeats, 8)], folds)
         for t in np.flatnonzero(by_trial >= naive - _SAME)
     ]
     chosen = float(left_out.reshape(repeats, folds).var(axis=1, ddof=1).mean()) / folds
     estimate = float(left_out.mean())
-    most = float(len(sizes) ** 2 / (1 / sizes).sum())
+    # By subgroup it is the one of the fewest patients, against all negatives.
+    fewest = sizes if objective.over != "worst_subgroup" else np.array([sizes[0], sizes[1:].min()])
+    most = float(len(fewest) ** 2 / (1 / fewest).sum())
     low, high = _interval(estimate, max(chosen, float(np.mean(variances))), most)
     return Corrected(naive=naive, corrected=estimate, low=low, high=high, optimism=naive - estimate)
 
@@ -135,6 +146,7 @@ def probability_best(
     *,
     seed: int,
     draws: int = 1_000,
+    subgroups: Subgroups = None,
 ) -> FloatArray:
     """How often each finalist is the best when patients are drawn again: (finalists,), sum 1.
 
@@ -148,12 +160,14 @@ def probability_best(
         objective: what is compared: its search score.
         seed: of the draws.
         draws: how many.
+        subgroups: (images,), of use to `over="worst_subgroup"` only: of their positives as many
+            are drawn as there are.
 
     Raises:
         DataError: other shapes, or values outside [0, 1].
     """
     values, truth = _checked(answers, labels)
-    owner, class_of = strata(patients, truth)
+    owner, class_of = strata(patients, kinds_of(objective, truth, subgroups))
     rng = np.random.default_rng(seed)
     times = np.empty((draws, len(class_of)), np.int64)
     for label in np.unique(class_of):
@@ -161,7 +175,7 @@ def probability_best(
         times[:, members] = rng.multinomial(
             len(members), np.full(len(members), 1 / len(members)), size=draws
         )
-    scores = bag_scores(objective, values, truth, times[:, owner])
+    scores = bag_scores(objective, values, truth, times[:, owner], subgroups=subgroups)
     best = scores >= scores.max(axis=1, keepdims=True) - _SAME
     return (best / best.sum(axis=1, keepdims=True)).mean(axis=0)
 
@@ -212,20 +226,41 @@ def _checked(answers: npt.ArrayLike, labels: npt.ArrayLike) -> tuple[FloatArray,
     return values.astype(np.float64), np.asarray(labels).astype(np.int64)
 
 
-def _threshold(objective: Objective, value: FloatArray, truth: IntArray) -> float | None:
-    return best_threshold(objective, value, truth)[1] if value.ndim == 1 else None
+class _Asked(NamedTuple):
+    """What one trial's answers are held against."""
+
+    objective: Objective
+    truth: IntArray
+    named: npt.NDArray[np.object_]
+    """(images,): the name of each one's subgroup, or None."""
+
+    def threshold(self, value: FloatArray, rows: BoolArray | slice = _EVERY) -> float | None:
+        """The best one on these rows; None where classes are several."""
+        if value.ndim > 1:
+            return None
+        named = self.named[rows].tolist()
+        return best_threshold(self.objective, value[rows], self.truth[rows], subgroups=named)[1]
+
+    def at(
+        self, threshold: float | None, value: FloatArray, rows: BoolArray | slice = _EVERY
+    ) -> float:
+        """The objective on these rows."""
+        named = self.named[rows].tolist()
+        shown = columns(value[rows])
+        return score_at(self.objective, threshold, shown, self.truth[rows], subgroups=named)
 
 
-def _at(objective: Objective, threshold: float | None, value: FloatArray, truth: IntArray) -> float:
-    return score_at(objective, threshold, columns(value), truth)
+def _asked(objective: Objective, truth: IntArray, subgroups: Subgroups) -> _Asked:
+    named = np.full(len(truth), None, dtype=object)
+    if subgroups is not None:
+        named[:] = list(subgroups)
+    return _Asked(objective, truth, named)
 
 
-def _variance(
-    objective: Objective, value: FloatArray, truth: IntArray, bags: BoolArray, folds: int
-) -> float:
+def _variance(asked: _Asked, value: FloatArray, bags: BoolArray, folds: int) -> float:
     """Of one trial's score at its threshold on all images: the jackknife, a part at a time."""
-    threshold = _threshold(objective, value, truth)
-    in_bag = np.array([_at(objective, threshold, value[bag], truth[bag]) for bag in bags])
+    threshold = asked.threshold(value)
+    in_bag = np.array([asked.at(threshold, value, bag) for bag in bags])
     spread = in_bag.reshape(-1, folds).var(axis=1, ddof=1).mean()
     return float((folds - 1) ** 2 * spread / folds)
 

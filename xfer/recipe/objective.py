@@ -12,6 +12,7 @@ ObjectiveName = Literal[
     "recall_at_specificity", "auroc", "partial_auroc", "average_precision", "log_loss",
 ]  # fmt: skip
 Over = Literal["macro", "worst", "worst_subgroup"]
+Cost = Literal["parameters", "latency"]
 
 _NUMBERS: dict[str, tuple[str, ...]] = {
     "recall_weight": ("recall_weighted",),
@@ -95,6 +96,9 @@ class Objective:
       as in scikit-learn.
 
     A number that belongs to another name is refused, never ignored.
+
+    With `minimise` there are two objectives: the one above, and what a trial's model costs. The
+    result is their Pareto front, the trials that no other beats in one without losing in the other.
     """
 
     name: ObjectiveName
@@ -122,6 +126,10 @@ class Objective:
         default_factory=BestScore, kw_only=True
     )
     """Rule for the threshold that ships; of no effect with several classes."""
+    minimise: Cost | None = field(default=None, kw_only=True)
+    """A second objective, less of which is better. `parameters`: all of the model that ships,
+    frozen ones too. `latency`: milliseconds of its forward pass of one image, on the device and
+    with the threads of the worker. None: there is one objective."""
 
     def __post_init__(self) -> None:
         problems = Problems("Objective")
@@ -132,6 +140,7 @@ class Objective:
             if getattr(self, name) is not None:
                 problems.number(name, getattr(self, name), low, high)
         problems.one_of("over", self.over, get_args(Over))
+        problems.one_of("minimise", self.minimise, (None, *get_args(Cost)))
         rules = (TargetRecall, BestScore, FixedThreshold)
         names = ", ".join(rule.__name__ for rule in rules)
         problems.unless(

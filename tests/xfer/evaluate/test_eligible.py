@@ -57,6 +57,10 @@ def test_noise_that_float32_does_not_hold_is_never_eligible_whatever_the_noise(o
         assert not eligible(objective, two_columns(scores), LABELS, seed=0, draws=100)
 
 
+def case_of(objective, probabilities, labels, patients=None, *, draws=500):
+    return make_case(objective, probabilities, labels, patients, draws=draws, subgroups=None)
+
+
 @every
 def test_random_scores_are_eligible_about_as_often_as_luck_allows(objective):
     generator = np.random.default_rng(2)
@@ -86,11 +90,11 @@ def test_a_model_that_sees_something_is_eligible_and_its_skill_is_above_none(obj
     logits = 2.2 * LABELS - 1.1 + generator.standard_normal(len(LABELS))
     probabilities = two_columns(1 / (1 + np.exp(-3 * logits)))
     assert eligible(objective, probabilities, LABELS, seed=0)
-    low = lower_score(objective, probabilities, LABELS, seed=0)
+    low = lower_score(case_of(objective, probabilities, LABELS), seed=0)
     score, _ = search_score(objective, probabilities, LABELS)
     assert best_constant(objective, LABELS, classes=2) < low < score
     assert 0.2 < skill(objective, probabilities, LABELS) < 1.0
-    assert luck(objective, probabilities, LABELS, seed=0) == 1 / 501
+    assert luck(case_of(objective, probabilities, LABELS), seed=0) == 1 / 501
 
 
 @every
@@ -161,9 +165,8 @@ def test_the_bound_of_balanced_accuracy_is_that_of_two_binomial_counts():
     order = np.argsort(value, axis=None)
     below = np.cumsum(chance.flat[order])
     exact = value.flat[order][np.searchsorted(below, 0.05)]
-    found = lower_score(
-        Objective("balanced_accuracy"), two_columns(calls * 0.5), labels, seed=0, draws=5_000
-    )
+    case = case_of(Objective("balanced_accuracy"), two_columns(calls * 0.5), labels, draws=5_000)
+    found = lower_score(case, seed=0)
     assert found == pytest.approx(exact, abs=1 / 60)
 
 
@@ -176,7 +179,7 @@ def test_luck_is_the_share_of_deals_that_reach_the_score():
         reach = [
             search_score(objective, two_columns(scores), deal)[0] >= score - 1e-6 for deal in deals
         ]
-        found = luck(objective, two_columns(scores), labels, seed=0, draws=5_000)
+        found = luck(case_of(objective, two_columns(scores), labels, draws=5_000), seed=0)
         assert found == pytest.approx(np.mean(reach), abs=0.03)
 
 
@@ -185,30 +188,27 @@ def test_images_of_one_patient_are_drawn_and_dealt_together(objective):
     generator = np.random.default_rng(7)
     labels = np.repeat([0, 1], [15, 10])
     scores = (labels + generator.random(25)) / 2
-    alone = {"seed": 3, "draws": 100}
     thrice, truth = np.repeat(scores, 3), np.repeat(labels, 3)
     patients = [f"patient {i // 3}" for i in range(75)]
+    alone = case_of(objective, two_columns(scores), labels, draws=100)
+    by_patient = case_of(objective, two_columns(thrice), truth, patients, draws=100)
     for judge in (lower_score, luck):
-        one = judge(objective, two_columns(scores), labels, **alone)
-        by_patient = judge(objective, two_columns(thrice), truth, patients, **alone)
-        assert by_patient == pytest.approx(one, abs=1e-12)
+        assert judge(by_patient, seed=3) == pytest.approx(judge(alone, seed=3), abs=1e-12)
 
 
 def test_a_patient_of_both_classes_never_leaves_a_draw_with_one():
     scores, labels = np.linspace(0.1, 0.9, 12), np.array([0, 1] * 6)
     patients = [0, 0, 0, 1, 1, 1, 2, 2, 2, 3, 3, 3]
     for objective in EVERY:
-        low = lower_score(objective, two_columns(scores), labels, patients, seed=0, draws=200)
-        assert np.isfinite(low)
-        assert 0 < luck(objective, two_columns(scores), labels, patients, seed=0, draws=200) <= 1
+        case = case_of(objective, two_columns(scores), labels, patients, draws=200)
+        assert np.isfinite(lower_score(case, seed=0))
+        assert 0 < luck(case, seed=0) <= 1
 
 
 def test_a_patient_takes_anothers_labels_in_their_order_repeated_or_cut():
     labels, patients = np.array([0, 1] * 5), list("aabbccdddd")
     scores = np.array([0.2, 0.8] * 5)
-    case = make_case(
-        Objective("auroc"), two_columns(scores), labels, patients, draws=100, subgroups=None
-    )
+    case = case_of(Objective("auroc"), two_columns(scores), labels, patients, draws=100)
     assert (dealt_out(case, np.random.default_rng(0)) == 1.0).all()
 
 
@@ -227,20 +227,16 @@ def test_too_few_patients_cannot_tell_skill_from_luck():
 def test_the_same_seed_gives_the_same_bound_and_the_order_of_images_does_not_matter_to_skill():
     scores = np.random.default_rng(8).random(60)
     objective, probabilities = Objective("mcc"), two_columns(scores)
-    assert lower_score(objective, probabilities, LABELS, seed=5) == lower_score(
-        objective, probabilities, LABELS, seed=5
-    )
+    case = case_of(objective, probabilities, LABELS)
+    assert lower_score(case, seed=5) == lower_score(case, seed=5)
     shuffled = np.random.default_rng(9).permutation(60)
     assert skill(objective, probabilities[shuffled], LABELS[shuffled]) == pytest.approx(
         skill(objective, probabilities, LABELS)
     )
     _, threshold = search_score(objective, probabilities, LABELS)
-    assert lower_score(objective, probabilities, LABELS, seed=5) < score_at(
-        objective, threshold, probabilities, LABELS
-    )
+    assert lower_score(case, seed=5) < score_at(objective, threshold, probabilities, LABELS)
 
 
-@pytest.mark.parametrize("judge", [lower_score, luck, eligible])
 @pytest.mark.parametrize(
     ("given", "said"),
     [
@@ -250,8 +246,8 @@ def test_the_same_seed_gives_the_same_bound_and_the_order_of_images_does_not_mat
         ({"probabilities": [[0.5, float("nan")]] * 2}, "got NaN 2 times"),
     ],
 )
-def test_what_cannot_be_judged_is_refused(judge, given, said):
+def test_what_cannot_be_judged_is_refused(given, said):
     case = {"probabilities": [[0.9, 0.1], [0.2, 0.8]], "labels": [0, 1], "seed": 0} | given
     with pytest.raises(DataError) as caught:
-        judge(Objective("mcc"), **case)
+        eligible(Objective("mcc"), **case)
     assert said in str(caught.value)

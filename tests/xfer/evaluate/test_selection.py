@@ -1,5 +1,6 @@
 """A chosen score is corrected for the choice, and the choice follows rules made beforehand."""
 
+from dataclasses import replace
 from math import log, sqrt
 
 import numpy as np
@@ -10,7 +11,7 @@ from hypothesis.extra import numpy as hnp
 from scipy.stats import norm
 
 from xfer.errors import DataError
-from xfer.evaluate.bags import bag_scores, dealt, strata
+from xfer.evaluate.bags import bag_scores, dealt, kinds_of, strata
 from xfer.evaluate.objectives import best_threshold, search_score
 from xfer.evaluate.selection import choose, corrected, probability_best
 from xfer.recipe import Objective
@@ -104,6 +105,68 @@ def test_the_highest_score_of_a_bag_decides_whether_none_can_be_positive():
     values, labels = np.array([[1, 0.9, 0.1]]), np.array([0, 0, 1])
     got = bag_scores(RARELY_POSITIVE, values, labels, np.array([[0, 1, 1], [1, 1, 1]]))
     assert got[:, 0].tolist() == [0.75, 0.375]
+
+
+WORST = Objective("recall_weighted", recall_weight=0.75, over="worst_subgroup")
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES, ids=str)
+def test_a_bags_worst_subgroup_is_that_of_its_images(objective):
+    objective = replace(objective, over="worst_subgroup")
+    rng = np.random.default_rng(0)
+    labels = labels_of(20, 30)
+    named = np.array(["virus", "bacteria", None, None, "bacteria"] * 10, dtype=object)
+    values, weights = answers_of(rng, labels, 3).round(1), rng.integers(0, 3, (8, 50))
+    got = bag_scores(objective, values, labels, weights, subgroups=named)
+    for bag, weight in enumerate(weights):
+        rows = np.repeat(np.arange(50), weight)
+        for trial, scores in enumerate(values):
+            both = np.stack([1 - scores, scores], axis=1)[rows]
+            score, _ = search_score(objective, both, labels[rows], subgroups=named[rows].tolist())
+            assert got[bag, trial] == pytest.approx(score, abs=1e-12)
+
+
+def test_the_positives_of_each_subgroup_are_a_kind_where_they_count():
+    labels, named = np.array([0, 1, 1, 0, 1, 1]), ["a", "a", "b", None, None, "a"]
+    kinds = kinds_of(WORST, labels, named)
+    assert (kinds[labels == 0] == 0).all()
+    assert kinds[1] == kinds[5]
+    assert sorted({int(kind) for kind in kinds}) == [0, 1, 2, 3]
+    assert kinds_of(Objective("auroc"), labels, named).tolist() == labels.tolist()
+
+
+def test_the_worst_subgroups_score_is_corrected_downwards_and_told_with_more_doubt():
+    rng = np.random.default_rng(3)
+    labels = labels_of(60, 60)
+    named = ["rare" if i % 6 == 0 else "common" for i in range(120)]
+    answers = answers_of(rng, labels, 30, skills=0.0)  # all guess: what is above 3/4 was luck
+    found = corrected(answers, labels, None, WORST, seed=0, repeats=8, subgroups=named)
+    assert found.naive > found.corrected
+    whole = corrected(answers, labels, None, replace(WORST, over="macro"), seed=0, repeats=8)
+    assert found.high - found.low > whole.high - whole.low
+    shuffled = rng.permutation(120)
+    again = corrected(
+        answers[:, shuffled], labels[shuffled], shuffled, WORST, seed=0, repeats=8,
+        subgroups=[named[i] for i in shuffled],
+    )  # fmt: skip
+    assert again.naive == pytest.approx(found.naive)
+    one = ["rare" if i == 0 else "common" for i in range(120)]
+    with pytest.raises(DataError, match="two patients of each class, and of each subgroup"):
+        corrected(answers, labels, None, WORST, seed=0, subgroups=one)
+
+
+def test_who_fails_one_subgroup_is_never_the_best_by_the_worst():
+    labels = labels_of(40, 40)
+    named = ["rare" if i < 8 else "common" for i in range(80)]
+    fails = np.where(labels == 1, 0.9, 0.2)
+    fails[:8] = 0.1  # every rare one is missed, and nobody else
+    some = np.where(labels == 1, 0.9, 0.2)
+    some[[0, *range(8, 17)]] = 0.1  # more are missed, of both
+    whole = Objective("balanced_accuracy")
+    worst = replace(whole, over="worst_subgroup")
+    best = probability_best([fails, some], labels, None, worst, seed=0, draws=200, subgroups=named)
+    assert best.tolist() == [0.0, 1.0]
+    assert probability_best([fails, some], labels, None, whole, seed=0, draws=200)[0] > 0.5
 
 
 def test_patients_of_each_class_are_dealt_evenly():
