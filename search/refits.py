@@ -8,13 +8,13 @@ by a model that has not seen it.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from search.keeping import first_known, ranked
 from search.rundir import RunDir
 from search.sentences import MARGIN
-from search.trials import TrialRow
+from search.trials import EpochDone, Event, TrialEnded, TrialRow, TrialStarted
 from search.validation import is_better_than_constant, may_win, whose
 from xfer.recipe import Objective, from_json
 
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from xfer.data.dataset import Dataset
 
 _SEED = 0  # of draws: the same answers, the same verdict
+_TRIAL = "trial "
+Shown = TypeVar("Shown", TrialRow, TrialStarted, EpochDone, TrialEnded, Event)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -160,7 +162,19 @@ def read_refits(
 
 def refit_name(row: TrialRow) -> str:
     """What a trial that is trained again is called in the study of refits."""
-    return f"trial {row.number}"
+    return f"{_TRIAL}{row.number}"
+
+
+def shown_as_trial(what: Shown, again: Sequence[TrialRow]) -> Shown:
+    """An event or a row of the study of refits, with the number of the trial that is meant.
+
+    Args:
+        what: of that study.
+        again: its trials, by number.
+    """
+    trial = int(str(again[what.number].name).removeprefix(_TRIAL))
+    named = {} if isinstance(what, EpochDone | TrialEnded) else {"name": "again"}
+    return replace(what, number=trial, **named)
 
 
 def judge(

@@ -13,7 +13,14 @@ from search.contact_sheets import sheet_of
 from search.errors import TrialsError
 from search.keeping import keep_all_answers, keep_best_checkpoints
 from search.outcome import Context, write_trials
-from search.refits import Refitted, expected_seconds, finalists, judge, refit_name
+from search.refits import (
+    Refitted,
+    expected_seconds,
+    finalists,
+    judge,
+    refit_name,
+    shown_as_trial,
+)
 from search.screen import Say
 from search.trials import EpochDone, Event, TrialEnded, TrialRow, trial_seed
 from xfer.recipe import Recipe, from_json
@@ -189,7 +196,7 @@ class Running:
                     trials=len(there),
                     folds=folds,
                     minutes=None if limit is None else limit / 60,
-                    told=there,
+                    told=[shown_as_trial(row, there) for row in there],
                 )
                 try:
                     with progress:
@@ -201,7 +208,7 @@ class Running:
                             trials=len(there),
                             out=run.ray,
                             limit_s=limit,
-                            watchers=(progress,),
+                            watchers=(lambda event: progress(shown_as_trial(event, there)),),
                         )
                 except TrialsError as error:  # all of them broke: the search still has a result
                     return Refitted(mark=f"The best trials could not be trained again: {error}")

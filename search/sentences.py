@@ -12,7 +12,7 @@ from search.answer import counted
 MARGIN = 0.005
 """How much worse a simpler finalist may be and still win; declared before scores are known."""
 _NEAR = MARGIN + 1e-12  # rounding, as in `xfer.evaluate.selection.choose`
-_COSTS = {"parameters": "trained parameters", "latency": "ms per image"}
+_COSTS = {"parameters": "parameters", "latency": "ms per image"}
 _NUMBERS = {2: "two", 3: "three", 4: "four", 5: "five"}
 
 

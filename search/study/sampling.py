@@ -76,8 +76,8 @@ def left_out_of(trial: FrozenTrial, result: Mapping[str, Any]) -> dict[str, Any]
 class Halving(BasePruner):
     """Successive halving, as `search.study.halving` has it.
 
-    A trial whose head is trained alone at first waits for as many epochs more: until then it says
-    little of what it will be.
+    A trial whose head is trained alone at first says little then of what it will be: it is judged
+    after that, and as many epochs later as others are, or at the last rung.
 
     Args:
         steps: epochs of the budget, or folds.
@@ -108,7 +108,8 @@ class Halving(BasePruner):
         head_first = (trial.user_attrs.get("recipe") or {}).get("head_first")
         if self._means or not head_first:
             return 0
-        return min(FIRST, self._rungs[0]) + head_first["epochs"]
+        alone = head_first["epochs"]
+        return max(alone + 1, min(alone + min(FIRST, self._rungs[0]), self._rungs[-1]))
 
     def _at(self, trial: FrozenTrial, step: int) -> tuple[float, list[list[float]]]:
         """What a trial is worth at a rung, and what it is without each group of patients.

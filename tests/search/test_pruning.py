@@ -188,7 +188,7 @@ def with_head_first(epochs: int) -> Any:
     return space
 
 
-@pytest.mark.parametrize(("epochs", "rung"), [(0, 3), (2, 9), (4, 9), (7, None)])
+@pytest.mark.parametrize(("epochs", "rung"), [(0, 3), (2, 9), (4, 9), (7, 9), (9, None)])
 def test_a_trial_is_judged_after_three_epochs_that_train_more_than_the_head(
     record: Record, epochs: int, rung: int | None
 ) -> None:

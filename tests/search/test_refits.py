@@ -205,7 +205,7 @@ def test_what_training_again_takes_is_what_it_took() -> None:
 def refit(number: int, scores: Sequence[float], *, parameters: int, right: float = 0.9) -> Refit:
     labels = np.arange(200) % 2
     wrong = np.random.default_rng(number).random(200) > right
-    sure = np.where(wrong, -1.0, 1.0) * (2.0 * labels - 1.0)
+    sure: Any = np.where(wrong, -1.0, 1.0) * (2.0 * labels - 1.0)
     logits = np.stack([np.zeros(200), sure], axis=1)
     answers = OutOfFold(
         rows=np.arange(200), logits=logits, labels=labels, folds=len(scores), scores=tuple(scores)
@@ -314,9 +314,8 @@ def test_a_refit_has_another_seed_than_the_trial_had(
     seeds: list[int] = []
     searched = Searched(place, "--refits", "2")
 
-    def watched(record: Record, recipe_of: Any, **more: Any) -> None:
+    def watched(record: Record, *_: Any, **__: Any) -> None:
         seeds.append(record.seed)
-        in_process(record, recipe_of, **more)
 
     monkeypatch.setattr(search.experiment, "run_trials", watched)
     searched.refit()
@@ -397,18 +396,24 @@ def test_where_time_is_up_validation_decides_and_it_is_said(
     assert found.mark.startswith("Time was up before the best trials were trained again")
 
 
-def test_as_many_are_trained_again_as_half_the_minutes_allow(place: Path) -> None:
+def test_as_many_are_trained_again_as_half_the_minutes_allow(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     searched = Searched(place, "--refits", "3", "--minutes", "1")
-    asked = finalists(searched.run, searched.rows, keep=3)
-    assert len(asked) == 4
+    assert len(finalists(searched.run, searched.rows, keep=3)) == 4
+    begun: list[int] = []
+    monkeypatch.setattr(
+        search.experiment, "run_trials", lambda *_, trials, **__: begun.append(trials)
+    )
     # Five trainings on (5 - 1) / 5 * 4 / 5 of 140 images, for one on 100.
     share = sum(len(fold.train) for fold in searched.folds or ()) / 100
     for seconds, count in ((1.0, 4), (9.5 / share, 3), (14.5 / share, 2), (40.0, 0)):
         searched.rows = [replace(one, seconds=seconds) for one in searched.rows]
         shutil.rmtree(searched.run.refits, ignore_errors=True)
+        begun.clear()
         found = searched.refit()
-        assert (0 if found.final is None else len(found.final.refits)) == count
         assert found.mark.startswith("The best trials were not trained again") == (count == 0)
+        assert begun == ([count] if count else [])
 
 
 def test_a_finalist_that_breaks_is_told_and_the_others_decide(

@@ -271,14 +271,14 @@ def test_finalists_ensemble_front_and_gap_are_on_the_page(tmp_path: Path) -> Non
         "Trial 11 was chosen: mean .95 over 2 folds", "Trial 2, simpler, is within .005.",
         ".951", ".948", "12,345", "chosen among the finalists on folds", "skill .64",
         "The two together (trials 11, 2): missed 1 of 50 PNEUMONIA",
-        "Search score against trained parameters", "+.03, -.01 to +.07",
+        "Search score against parameters", "+.03, -.01 to +.07",
         "Nobody knows the patients.", "opened once on this machine (run x)",
     ):  # fmt: skip
         assert part in said, part
     text = run.report.read_text()
     assert EVIL not in text
     assert page.open == []
-    joined = re.search(r'<title>search score against trained.*?points="([^"]+)"', text, re.DOTALL)
+    joined = re.search(r'<title>search score against param.*?points="([^"]+)"', text, re.DOTALL)
     assert joined is not None
     (cheap_x, cheap_y), (dear_x, dear_y) = (
         map(float, place.split(",")) for place in joined[1].split()

@@ -51,7 +51,7 @@ def test_the_front_is_told_from_the_cheapest_on() -> None:
         "trial 4 (big): search score .97 at 20.5 ms per image",
     ]
     (line,) = front_said([{"number": 1, "params": {}, "search_score": 0.9, "parameters": 12345}])
-    assert line == "trial 1: search score .90 at 12,345 trained parameters"
+    assert line == "trial 1: search score .90 at 12,345 parameters"
 
 
 def measure(value: float, *, below: bool) -> dict[str, Any]:
@@ -126,7 +126,7 @@ def test_the_last_screen_tells_what_there_is_and_nothing_else() -> None:
     )
     for part in (
         "  The two together.",
-        "  front: trial 1: search score .90 at 7 trained parameters",
+        "  front: trial 1: search score .90 at 7 parameters",
         "The test images were opened once on this machine (run x).",
         "mark: The splits were kept.",
         finalists_said(finalists, 12),
