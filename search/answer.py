@@ -71,12 +71,13 @@ def answer(
 def problems_of(findings: Iterable[Finding]) -> dict[str, int]:
     """What is wrong with the data, by kind, and in how many cases.
 
-    Of the audit's findings those that `--strict` refuses. Not those that say how far these images
-    reach (few of a class, unequal classes): the intervals and metrics of the sentence know that.
+    Of the audit's findings those that `--strict` refuses, and a possible shortcut. Not those that
+    say how far these images reach (few of a class, unequal classes): the intervals and metrics of
+    the sentence know that.
     """
     found: dict[str, int] = {}
     for finding in findings:
-        if finding.refused:
+        if finding.refused or finding.kind == "shortcut_possible":
             found[finding.kind] = found.get(finding.kind, 0) + finding.count
     return found
 

@@ -1,14 +1,14 @@
 """What does the winner have to beat? Scored on the test part in the same opening as the winner.
 
-A control is treated as the winner is: fitted on train, its threshold chosen on val by the
-objective's rule, and only then asked about test.
+A control is treated as the winner is: fitted on train, its threshold chosen by the objective's rule
+on val, or out of fold where the winner's is, and only then asked about test.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -82,6 +82,20 @@ def score_controls(
     return found
 
 
+def unbeaten(controls: Mapping[str, Any]) -> list[str]:
+    """What has to be said where a winner is not shown to beat what never looks at an image.
+
+    Args:
+        controls: by name, as `search.finish.Finished` has them.
+    """
+    return [
+        f"On the test part the winner is not shown to beat the control {name!r}, which looks at no "
+        "image: do not rely on this model."
+        for name in (CONSTANT, FACTS)
+        if name in controls and not controls[name]["difference"]["beaten"]
+    ]
+
+
 def answer_as_controls(
     data: Dataset,
     objective: Objective,
@@ -90,6 +104,7 @@ def answer_as_controls(
     folds: Sequence[Fold] = (),
     run: RunDir | None = None,
     rows: Sequence[TrialRow] = (),
+    winner: TrialRow | None = None,
     final: Final | None = None,
     ensemble: Sequence[TrialRow] = (),
 ) -> Iterator[Control]:
@@ -102,6 +117,7 @@ def answer_as_controls(
         folds: their thresholds are chosen out of fold, as the winner's is; without, on val.
         run: with the checkpoints of trials; None: no trial is a control.
         rows: every trial; the first known configuration is among them where it was finished.
+        winner: no control, also where it is the first known configuration.
         final: what came of training the best again; None: they were not.
         ensemble: trials whose answers are averaged; none where they are fewer than two.
     """
@@ -112,6 +128,8 @@ def answer_as_controls(
     if probed is not None:
         yield probed
     first = first_known(rows)
+    if winner is not None and first is not None and first.number == winner.number:
+        first = None
     if run is not None and first is not None and run.checkpoint(first.number).is_dir():
         yield average(FIRST, run, [first], data, final=final)
     if run is not None and len(ensemble) > 1:
@@ -214,6 +232,8 @@ def average(
 
     device = pick_device()
     bases = [basis_of(run, row, data, final=final) for row in rows]
+    if len({basis.part for basis in bases}) > 1:  # their answers must be to the same images
+        bases = [basis_of(run, row, data, final=final, own=True) for row in rows]
     chosen_on, test = [], []
     for row, basis in zip(rows, bases, strict=True):
         calibration = fit_calibration(basis.logits, basis.labels)

@@ -20,16 +20,17 @@ _SEED = 0  # of draws: the same answers, the same verdict
 
 
 def correct(
-    run: RunDir, rows: Sequence[TrialRow], data: Dataset, objective: Objective
+    run: RunDir, rows: Sequence[TrialRow], data: Dataset, objective: Objective, *, folds: bool
 ) -> dict[str, Any] | None:
     """The best search score, corrected for having been chosen among the trials that may win.
 
-    With folds it is the score of all answers out of fold together.
+    With folds it is the score of all answers out of fold together. Without, each trial's epoch was
+    chosen on the same images, too, and that is not corrected.
 
     Returns:
         `value`, `low` and `high`, the score as it was (`naive`), the number of `trials` and of
-        `images`; None where trials have no answers to the same images, or patients, of a class or a
-        subgroup, are too few.
+        `images`, and what they are (`by`: `validation` or `folds`); None where trials have no
+        answers to the same images, or patients, of a class or a subgroup, are too few.
     """
     import numpy as np
 
@@ -37,31 +38,43 @@ def correct(
     kept = [answers for answers in found_of if answers is not None and answers.eligible]
     if not kept or any(not np.array_equal(kept[0].rows, other.rows) for other in kept):
         return None
-    return _correct(
+    found = _correct(
         [answers.logits for answers in kept], kept[0].labels, kept[0].rows, data, objective
     )
+    return None if found is None else found | {"by": "folds" if folds else "validation"}
 
 
 def correct_final(final: Final, data: Dataset, objective: Objective) -> dict[str, Any] | None:
-    """The best finalist's score, corrected for having been chosen among the finalists.
+    """The winner's score by its fold models, corrected for the choice of it and of its threshold.
 
     By the answers out of fold to the images of train: those of validation have chosen the
-    finalists, and have had their say.
+    finalists, and have had their say. The winner is the finalist with the best mean over folds and
+    need not be the one with the best score of all folds together; its own score is lowered by what
+    choosing that one and its threshold brings.
 
     Returns:
-        as `correct`.
+        as `correct`; `by` is `finalists`.
     """
     import numpy as np
 
-    answers = [refit.answers for refit in final.refits]
+    answers = [refit.answers for refit in final.refits if refit.eligible]
     fresh = np.isin(answers[0].rows, data.splits["train"])
-    return _correct(
-        [each.logits[fresh] for each in answers],
-        answers[0].labels[fresh],
-        answers[0].rows[fresh],
-        data,
-        objective,
+    labels, rows = answers[0].labels[fresh], answers[0].rows[fresh]
+    alone, among = (
+        _correct([each.logits[fresh] for each in of], labels, rows, data, objective)
+        for of in ([final.chosen.answers], answers)
     )
+    if alone is None or among is None:
+        return None
+    value = alone["naive"] - max(among["naive"] - among["value"], alone["naive"] - alone["value"])
+    moved = value - alone["value"]
+    return alone | {
+        "value": value,
+        "low": alone["low"] + moved,
+        "high": min(alone["high"] + moved, 1.0),
+        "trials": len(answers),
+        "by": "finalists",
+    }
 
 
 def _correct(

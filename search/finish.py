@@ -1,6 +1,6 @@
 """What happens when the trials are over: the winner, its threshold, and the test part, once.
 
-The order keeps the test part honest: the winner and its threshold are fixed on validation, that is
+The order keeps the test part honest: the winner and its threshold are fixed without it, that is
 written down, and only then is the test part opened. Opening it is on record before it happens, so
 that a kill in between still counts.
 """
@@ -8,16 +8,16 @@ that a kill in between still counts.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from search.basis import basis_of, folds_basis, has_few
-from search.controls import ENSEMBLE, answer_as_controls, score_controls
+from search.basis import basis_of, chosen_basis
+from search.controls import ENSEMBLE, answer_as_controls, score_controls, unbeaten
 from search.corrected import correct, correct_final
 from search.errors import TrialsError
 from search.front import front, front_json
 from search.gap import caution_of
-from search.keeping import keep_all_answers, ranked
+from search.keeping import first_known, keep_all_answers, ranked
 from search.opening import Sealed, open_test
 from search.refits import Final
 from search.result import finite
@@ -37,7 +37,7 @@ class Finished:
     """What came of a search."""
 
     best: TrialRow
-    """The winner, chosen on validation."""
+    """The winner."""
     threshold: Mapping[str, Any] | None
     """`value`, `chosen_on`, `rule`, `supported`, `said`; None with several classes."""
     test: Mapping[str, Any] | None
@@ -56,7 +56,9 @@ class Finished:
     marks: tuple[str, ...]
     """What a reader has to know before believing the rest."""
     val: Mapping[str, Any]
-    """As `test`, of the images it was chosen on."""
+    """As `test`, of the images that its threshold was chosen on."""
+    val_part: str
+    """What these are: `val`, or `folds` where fold models answered."""
     front: Sequence[Mapping[str, Any]] | None
     """As `search.front.front_json` gives it; None: one objective."""
 
@@ -109,7 +111,7 @@ def finish(
             val to choose its epoch, and its threshold comes from the answers out of fold.
         final: what came of training the best again: it says who wins; None: validation does.
         ensemble: so many of the best finalists answer together, too, where there are two.
-        refit_folds: that the finalists were trained on.
+        refit_folds: that the finalists were trained on, or the trials.
         remarks: what a reader has to know before believing the rest, known already.
         reopen_test: score on the test part although an earlier winner of this run was.
         about: lines for the model card.
@@ -148,10 +150,10 @@ def finish(
         basis = basis_of(run, best, data, final=final)
     else:
         refit = None if final is None else final.of(best)
-        basis = folds_basis(
-            read_out_of_fold(folder, len(best.scores)) if refit is None else refit.answers
-        )
+        answers = read_out_of_fold(folder, len(best.scores)) if refit is None else refit.answers
         folder = train_whole(folder / "whole", best, data, objective, folded)
+        basis = chosen_basis(folder, data, answers)
+    marks += [basis.mark] if basis.mark else []
     chosen = threshold = None
     patients = [data.patients[i] for i in basis.rows]
     calibration = fit_calibration(basis.logits, basis.labels)
@@ -178,6 +180,12 @@ def finish(
                 f"The model tells nobody apart: at its threshold of {chosen.value:g} all "
                 f"{len(scores):,} images it was chosen on count as {data.classes[data.positive]}."
             )
+        if basis.part == "folds":
+            chosen = replace(
+                chosen,
+                said=f"{chosen.said} That was found by fold models, trained as this one was on "
+                "other parts of the same images.",
+            )
         threshold = {
             "value": chosen.value,
             "chosen_on": basis.said,
@@ -198,22 +206,26 @@ def finish(
     together = [] if folded or final is None else final.best(ensemble)
 
     def against() -> dict[str, Any]:
-        folds = refit_folds if final is not None and (folded or has_few(data)) else ()
+        folds = refit_folds if basis.part == "folds" else ()
         answers = answer_as_controls(
             every,
             objective,
             facts=facts,
             folds=folds,
             run=None if folded else run,
-            rows=[row for row in rows if row.number != best.number],
+            rows=rows,
+            winner=best,
             final=final,
             ensemble=together,
         )
         others = score_controls(answers, data, objective)
-        return {
+        told = {
             name: finite(other.metrics | {"difference": compare(on_test(), other, objective)})
             for name, other in others.items()
         }
+        if ENSEMBLE in told:
+            told[ENSEMBLE] = {"trials": [row.number for row in together], **told[ENSEMBLE]}
+        return told
 
     opened = open_test(
         run,
@@ -226,8 +238,10 @@ def finish(
     marks += opened.marks
     controls = None if opened.controls is None else dict(opened.controls)
     averaged = None if controls is None else controls.pop(ENSEMBLE, None)
-    if averaged is not None:
-        averaged = {"trials": [row.number for row in together], **averaged}
+    first = first_known(rows)
+    if first is not None and first.number == best.number and len(ranked(rows)) > 1:
+        marks.append("The winner is the first known configuration: nothing better was found.")
+    marks += unbeaten(controls or {})
     on_validation = measured(
         answered,
         basis.labels,
@@ -260,7 +274,7 @@ def finish(
         test=opened.test,
         controls=controls,
         corrected=(
-            correct(run, ranked(rows), data, objective)
+            correct(run, ranked(rows), data, objective, folds=folded is not None)
             if final is None or folded
             else correct_final(final, data, objective)
         ),
@@ -269,6 +283,7 @@ def finish(
         opened=opened.times,
         marks=tuple(marks),
         val=on_validation,
+        val_part=basis.part,
         front=_front(run, rows, objective),
     )
 

@@ -72,7 +72,7 @@ class Forecast:
     high: float
     """Wall time at worst."""
     again: int
-    """Of the best trials, so many are trained again to choose among them; 0: none."""
+    """Of the best trials and the first known one, as many are trained again; 0: none."""
     again_folds: int
     """Folds that they are trained on."""
     again_seconds: float
@@ -131,7 +131,7 @@ def forecast(
         workers: trials side by side.
         minutes: limit of the search.
         folds: how often each trial trains.
-        again: of the best trials, so many are trained again; none is pruned then.
+        again: finalists that are trained again; none is pruned then.
         again_folds: how often each of them is.
         again_images: that each of these trainings has.
         needs: what will be written to disk.
@@ -193,7 +193,7 @@ def said(forecast: Forecast) -> list[str]:
     ]
     if f.again:
         lines.append(
-            f"of that about {roughly(f.again_seconds)} to train the best {f.again} again on "
+            f"of that about {roughly(f.again_seconds)} to train up to {f.again} finalists again on "
             f"{f.again_folds} folds, and choose among them (--refits 0 leaves it out)"
             + ("" if f.limit is None else "; at most half of the time, else fewer")
         )

@@ -16,7 +16,11 @@ UNKNOWN = (
 
 
 def gap_of(
-    val: Mapping[str, Any] | None, test: Mapping[str, Any] | None, data: Dataset
+    val: Mapping[str, Any] | None,
+    test: Mapping[str, Any] | None,
+    data: Dataset,
+    *,
+    part: str,
 ) -> dict[str, Any] | None:
     """Part `gap` of result.json; None where one of the two was not measured.
 
@@ -24,15 +28,16 @@ def gap_of(
         val: metrics as `search.scores.measured` gives them, of the images the winner was chosen on.
         test: likewise, of the test part.
         data: whose patients they are.
+        part: `val`, or `folds` where fold models answered.
 
     Returns:
-        `metrics`, as `xfer.evaluate.independent.gaps` gives them, and `caution`.
+        `part`, `metrics`, as `xfer.evaluate.independent.gaps` gives them, and `caution`.
     """
     from xfer.evaluate.independent import gaps
 
     if val is None or test is None:
         return None
-    return {"metrics": gaps(val, test), "caution": caution_of(data)}
+    return {"part": part, "metrics": gaps(val, test), "caution": caution_of(data)}
 
 
 def caution_of(data: Dataset) -> str | None:

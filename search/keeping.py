@@ -28,6 +28,24 @@ def first_known(rows: Sequence[TrialRow]) -> TrialRow | None:
     return first if first is not None and first.state == "complete" else None
 
 
+def finalists(run: RunDir, rows: Sequence[TrialRow], *, keep: int) -> list[TrialRow]:
+    """The trials to be trained again: the best `keep` that may win, and the first known one.
+
+    Two trials of one recipe count as one, and one whose model is gone, of a run that kept fewer,
+    cannot ship. With two objectives they are of the front. Nobody where no trial may win: there is
+    nothing to choose.
+    """
+    found: list[TrialRow] = []
+    for row in front(rows, lambda number: may_win(run, number)) or ranked(rows):
+        there = run.checkpoint(row.number).is_dir()
+        if len(found) < keep and there and may_win(run, row.number):
+            found += [row] if all(row.recipe != other.recipe for other in found) else []
+    first = first_known(rows)
+    if found and first is not None and all(first.recipe != other.recipe for other in found):
+        found.append(first)
+    return found
+
+
 def keep_all_answers(
     run: RunDir, rows: Sequence[TrialRow], data: Dataset, objective: Objective, *, folds: bool
 ) -> None:
@@ -36,17 +54,20 @@ def keep_all_answers(
         keep_answers(run, row, data, objective, folds=folds)
 
 
-def keep_best_checkpoints(run: RunDir, rows: Sequence[TrialRow], *, keep: int) -> None:
+def keep_best_checkpoints(
+    run: RunDir, rows: Sequence[TrialRow], *, keep: int, refits: int = 0
+) -> None:
     """Removes the checkpoints of trials that have ended, but for the best `keep`.
 
     Of those that may win as many stay, too, and the first known configuration's: the winner is
-    compared with it. With two objectives the front stays.
+    compared with it. So do `refits` finalists, and with two objectives the front.
     """
     ended = [row for row in rows if row.state not in ("waiting", "running")]
     first = first_known(rows)
     best = ranked(rows)
     eligible = [row for row in best if may_win(run, row.number)]
-    others = [*([first] if first else []), *front(rows, lambda number: may_win(run, number))]
+    others = [*([first] if first else []), *finalists(run, rows, keep=refits)]
+    others += front(rows, lambda number: may_win(run, number))
     kept = {row.number for row in (*best[:keep], *eligible[:keep], *others)}
     for row in ended:
         if row.number not in kept:

@@ -66,10 +66,13 @@ def open_test(
     test, controls = (last.get("test"), last.get("controls")) if again else (None, None)
     openings = None
     if notes and not again and not reopen:
+        other = f"trial {model['trial']}, which wins now"
+        if last["trial"] == model["trial"]:
+            other = "the same trial with the epoch or threshold that it has now"
         marks.append(
-            f"The test part was opened for another model already (trial {last['trial']}); trial "
-            f"{model['trial']}, better on validation, was not scored on it. --resume --reopen-test "
-            "does that, and every output will say so."
+            f"The test part was opened for another model already (trial {last['trial']}; "
+            f"test_opened.json has its result); {other}, was not scored on it. --resume "
+            "--reopen-test does that, and every output will say so."
         )
     elif test is None or controls is None:
         note = last if again else {**model, "at": datetime.now(UTC).isoformat()}

@@ -100,7 +100,7 @@ def write_outcome(
         threshold=finished.threshold if finished else None,
         val=finished.val if finished else None,
         test=test,
-        gap=gap_of(finished.val, test, data) if finished else None,
+        gap=gap_of(finished.val, test, data, part=finished.val_part) if finished else None,
         controls=finished.controls if finished else _controls(last) if tested else None,
         finalists=finished.finalists if finished else None,
         ensemble=finished.ensemble if finished else None,

@@ -59,7 +59,7 @@ def foresee(plan: Plan, inspection: Inspection, slots: Slots) -> Forecast:
         train_images=train,
         val_images=val,
         folds=1 if folds is None else len(folds),
-        again=min(plan.refits, plan.budget.trials),
+        again=min(plan.refits + (1 if plan.known else 0), plan.budget.trials) if plan.refits else 0,
         again_folds=plan.refit_folds,
         again_images=int(both * (1 - 1 / plan.refit_folds) * (1 - 1 / STOP_SHARE)),
         speed=measure_speed(threads=slots.threads, device=slots.device),

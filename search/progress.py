@@ -222,6 +222,9 @@ class Progress:
                 when = f"over {line.epoch} of {line.epochs} folds"
             worth = skill(line.score, self._constant)
             score = share(line.score) + ("" if worth is None else f" (skill {share(worth)})")
+            if event.state == "pruned":
+                text += f" after {self._step} {line.epoch} of {line.epochs}"
+                when = f"at epoch {line.best_epoch}" if self._folds is None else "so far"
             text += f": score {score} {when}, {metrics}, {duration(line.seconds)}"
         if event.state in ("infeasible", "failed"):
             text += f" ({event.ended})"

@@ -11,11 +11,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from search.keeping import first_known, ranked
 from search.rundir import RunDir
 from search.sentences import MARGIN
 from search.trials import EpochDone, Event, TrialEnded, TrialRow, TrialStarted
-from search.validation import is_better_than_constant, may_win, whose
+from search.validation import is_better_than_constant, whose
 from xfer.recipe import Objective, from_json
 
 if TYPE_CHECKING:
@@ -39,6 +38,8 @@ class Refit:
     """The search score on each fold, in the folds' order: paired with another's."""
     parameters: int
     """That are trained."""
+    eligible: bool
+    """Its answers are shown to be better than the same answer for every image."""
 
     @property
     def mean(self) -> float:
@@ -58,9 +59,21 @@ class Final:
     """How often each is the best when patients are drawn again."""
 
     def best(self, count: int) -> list[TrialRow]:
-        """Trials with the best means, best first."""
-        order = sorted(self.refits, key=lambda refit: (-refit.mean, refit.row.number))
-        return [refit.row for refit in order[:count]]
+        """Trials with the best means, best first; those alone that may win."""
+        may = [refit for refit in self._by_mean() if refit.eligible]
+        return [refit.row for refit in may[:count]]
+
+    def passed_over(self) -> list[str]:
+        """What has to be said of finalists with a better mean that may not win."""
+        return [
+            f"Trial {refit.row.number} was passed over in spite of a better mean over folds: not "
+            "shown to be better than the same answer for every image."
+            for refit in self._by_mean()
+            if not refit.eligible and refit.mean > self.chosen.mean
+        ]
+
+    def _by_mean(self) -> list[Refit]:
+        return sorted(self.refits, key=lambda refit: (-refit.mean, refit.row.number))
 
     def of(self, row: TrialRow) -> Refit | None:
         """The refit of a trial, if it was trained again."""
@@ -80,7 +93,7 @@ class Final:
             }
             for refit, probability in zip(self.refits, self.probabilities, strict=True)
         }
-        return [found[row.number] for row in self.best(len(found))]
+        return [found[refit.row.number] for refit in self._by_mean()]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -91,22 +104,6 @@ class Refitted:
     """None: it was not asked for, or not possible, or shows nothing."""
     mark: str = ""
     """What a reader has to know of it."""
-
-
-def finalists(run: RunDir, rows: Sequence[TrialRow], *, keep: int) -> list[TrialRow]:
-    """The trials to be trained again: the best `keep` that may win, and the first known one.
-
-    Two trials of one recipe count as one. Nobody where no trial may win: there is nothing to
-    choose.
-    """
-    found: list[TrialRow] = []
-    for row in ranked(rows):
-        if len(found) < keep and may_win(run, row.number):
-            found += [row] if all(row.recipe != other.recipe for other in found) else []
-    first = first_known(rows)
-    if found and first is not None and all(first.recipe != other.recipe for other in found):
-        found.append(first)
-    return found
 
 
 def expected_seconds(rows: Sequence[TrialRow], *, folds: int, share: float, workers: int) -> float:
@@ -127,6 +124,7 @@ def read_refits(
     rows: Sequence[TrialRow],
     again: Sequence[TrialRow],
     data: Dataset,
+    objective: Objective,
     *,
     folds: int,
 ) -> list[Refit]:
@@ -137,6 +135,7 @@ def read_refits(
         rows: the finalists.
         again: the trials of the study of refits; `trial` among their parameters says whose.
         data: of the folds.
+        objective: whose score it is.
         folds: how many there are.
     """
     from xfer.cross_validate import read_out_of_fold
@@ -155,7 +154,15 @@ def read_refits(
             channels=data.images.channels,
         )
         found.append(
-            Refit(row=row, answers=answers, scores=answers.scores, parameters=cost.trainable)
+            Refit(
+                row=row,
+                answers=answers,
+                scores=answers.scores,
+                parameters=cost.trainable,
+                eligible=is_better_than_constant(
+                    data, objective, answers.logits, answers.labels, answers.rows
+                ),
+            )
         )
     return found
 
@@ -206,13 +213,14 @@ def judge(
     marks = [
         f"{str(row.name).capitalize()} could not be trained again: {row.ended}." for row in broken
     ]
-    refits = read_refits(run, rows, again, data, folds=folds)
+    refits = read_refits(run, rows, again, data, objective, folds=folds)
     final = decide(refits, data, objective) if refits else None
-    if final is None:
+    if final is None and refits:
         marks.append(
             "Trained again on folds, none of the best trials is shown to be better than the same "
             "answer for every image: do not use this model."
         )
+    marks += [] if final is None else final.passed_over()
     return Refitted(final=final, mark=" ".join(marks))
 
 
@@ -233,13 +241,7 @@ def decide(refits: Sequence[Refit], data: Dataset, objective: Objective) -> Fina
     from xfer.evaluate.selection import choose, probability_best
     from xfer.steps import strata
 
-    may = [
-        refit
-        for refit in refits
-        if is_better_than_constant(
-            data, objective, refit.answers.logits, refit.answers.labels, refit.answers.rows
-        )
-    ]
+    may = [refit for refit in refits if refit.eligible]
     if not may:
         return None
     answers = np.stack([as_ranked(objective, refit.answers.logits) for refit in refits])
@@ -252,6 +254,7 @@ def decide(refits: Sequence[Refit], data: Dataset, objective: Objective) -> Fina
         seed=_SEED,
         draws=1_000 if data.positive is not None else 100,  # each class anew: slower
         subgroups=strata(objective, data, rows),
+        parts=_parts(refits[0].answers),
     )
     place = choose([r.mean for r in may], [r.parameters for r in may], margin=MARGIN)
     return Final(
@@ -261,17 +264,29 @@ def decide(refits: Sequence[Refit], data: Dataset, objective: Objective) -> Fina
     )
 
 
+def _parts(answers: OutOfFold) -> list[Any]:
+    """Positions of each fold's images among the answers."""
+    import numpy as np
+
+    ends = np.cumsum(answers.sizes)
+    return [np.arange(end - size, end) for end, size in zip(ends, answers.sizes, strict=True)]
+
+
 def _interval(scores: Sequence[float]) -> dict[str, float]:
     """95 % interval of the mean over folds, whose trainings share most of their images.
 
     Nadeau and Bengio, Inference for the generalization error, Machine Learning 52, 2003: variance
-    (1 / folds + tested / trained) s², by Student's t.
+    (1 / folds + tested / trained) s², by Student's t. A part of what a fold does not test chooses
+    the epoch and is not trained on.
     """
     import numpy as np
     from scipy.stats import t
 
+    from xfer.data.folds import STOP_SHARE
+
     folds = len(scores)
-    variance = (1 / folds + 1 / (folds - 1)) * float(np.var(scores, ddof=1))
+    ratio = 1 / (folds - 1) / (1 - 1 / STOP_SHARE)
+    variance = (1 / folds + ratio) * float(np.var(scores, ddof=1))
     half = float(t.ppf(0.975, folds - 1)) * variance**0.5
     mean = float(np.mean(scores))
     return {"low": mean - half, "high": min(mean + half, 1.0)}

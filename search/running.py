@@ -10,19 +10,19 @@ from typing import TYPE_CHECKING, Any
 from search.amounts import roughly
 from search.basis import has_few
 from search.contact_sheets import sheet_of
-from search.errors import TrialsError
-from search.keeping import keep_all_answers, keep_best_checkpoints
+from search.errors import RunError, TrialsError
+from search.keeping import finalists, keep_all_answers, keep_best_checkpoints
 from search.outcome import Context, write_trials
 from search.refits import (
     Refitted,
     expected_seconds,
-    finalists,
     judge,
     refit_name,
     shown_as_trial,
 )
 from search.screen import Say
 from search.trials import EpochDone, Event, TrialEnded, TrialRow, trial_seed
+from xfer.errors import ModelFileError
 from xfer.recipe import Recipe, from_json
 
 if TYPE_CHECKING:
@@ -38,7 +38,8 @@ if TYPE_CHECKING:
 MOST_FOR_REFITS = 0.5
 """Share of --minutes that training the best again may take; fewer are, where it would be more."""
 _GRACE = 1.5
-"""In fact it may take so many times what is left, or was expected of it, and a minute."""
+"""It is cut short after so many times what is left of --minutes, or what was expected of it if that
+is more, and a minute."""
 _REFITS = -1
 """In place of a trial's number, where the seed of all refits is drawn."""
 
@@ -138,12 +139,11 @@ class Running:
                 watchers=(progress, tensorboard, keep),
             )
 
-    def refit(self, rows: Sequence[TrialRow], *, storage: Any, seconds_used: float) -> Refitted:
+    def refit(self, rows: Sequence[TrialRow], *, seconds_used: float) -> Refitted:
         """Trains the best trials again, where there is something to be known by it.
 
         Args:
             rows: every trial of the search.
-            storage: of the study of refits.
             seconds_used: of the search's minutes.
         """
         from search.experiment import run_trials
@@ -156,7 +156,7 @@ class Running:
         keep_all_answers(run, rows, data, plan.objective, folds=self._folds is not None)
         asked = finalists(run, rows, keep=plan.refits)
         best = self._affordable(asked)
-        if len(asked) > len(best) < 2:
+        if len(best) < 2 and len(asked) > len(best):
             return Refitted(
                 mark="The best trials were not trained again: it would have taken about "
                 f"{roughly(self._expected(asked))}, and --minutes has half of its time for that. "
@@ -171,7 +171,7 @@ class Running:
 
         run.refits.mkdir(exist_ok=True)
         with Record(
-            storage,
+            run.refit_study,
             name=f"{run.name}.refits",
             seed=trial_seed(plan.options.seed, _REFITS),
             epochs=plan.budget.epochs,
@@ -186,10 +186,15 @@ class Running:
                 limit = None
                 if plan.budget.minutes is not None:
                     left = 60 * plan.budget.minutes - seconds_used
-                    limit = _GRACE * max(left, self._expected(best)) + 60
+                    waits = [row.number for row in there if row.state == "waiting"]
+                    meant = [
+                        row for row in rows if refit_name(row) in {there[n].name for n in waits}
+                    ]
+                    limit = _GRACE * max(left, self._expected(meant)) + 60
+                why = "to choose among them" if len(best) > 1 else "for its threshold"
                 self._say(
-                    f"Training {', '.join(map(refit_name, best))} again, on "
-                    f"{len(folds)} folds, to choose among them."
+                    f"Training {', '.join(map(refit_name, best))} again, on {len(folds)} folds, "
+                    f"{why}."
                 )
                 self._start_ray()
                 progress = self._progress(
@@ -213,7 +218,12 @@ class Running:
                 except TrialsError as error:  # all of them broke: the search still has a result
                     return Refitted(mark=f"The best trials could not be trained again: {error}")
             again = record.rows()
-        return judge(run, best, again, data, plan.objective, folds=len(folds))
+        try:
+            return judge(run, best, again, data, plan.objective, folds=len(folds))
+        except ModelFileError as error:
+            raise RunError(
+                f"{error} Delete {run.refits}, and --resume trains the best again."
+            ) from error
 
     def _keep(self, rows: Sequence[TrialRow]) -> None:
         """Brings the run's files up to date with the study."""
@@ -222,7 +232,7 @@ class Running:
         keep_all_answers(
             context.run, rows, context.data, plan.objective, folds=self._folds is not None
         )
-        keep_best_checkpoints(context.run, rows, keep=max(plan.options.keep, plan.refits))
+        keep_best_checkpoints(context.run, rows, keep=plan.options.keep, refits=plan.refits)
         again = finalists(context.run, rows, keep=plan.refits)
         self._reserved = self._expected(self._affordable(again))
 

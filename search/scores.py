@@ -170,33 +170,31 @@ def corrected_said(best: Mapping[str, Any]) -> str | None:
         best: as result.json has it; its `corrected` may be None.
 
     >>> told = {"value": 0.93, "low": 0.9, "high": 0.96, "naive": 0.95, "trials": 10}
-    >>> best = {"corrected": told, "chosen_by": "validation"}
-    >>> corrected_said(best).split("; ")[0]
-    'Best search score of the 10 trials that may win: .95'
-    >>> corrected_said(best | {"corrected": told | {"trials": 1}}).split("; ")[0]
-    'Search score of the only trial that may win: .95'
-    >>> folds = {"corrected": told | {"images": 400}, "chosen_by": "folds"}
-    >>> corrected_said(folds).split("; ")[0]
-    'Best search score of the 10 finalists, out of fold, on the 400 images of train: .95'
+    >>> said = corrected_said({"corrected": told | {"images": 400, "by": "finalists"}})
+    >>> said.split("; ")[0]
+    'To be expected of new images: a search score of .93 (.90 to .96)'
+    >>> said.split("; ")[1]
+    'its fold models have .95 on the 400 images of train, and it was chosen among 10 finalists.'
     """
-    corrected, chosen_by = best.get("corrected"), best.get("chosen_by")
+    corrected = best.get("corrected")
     if not corrected:
         return None
     low, high = bound(corrected["low"]), bound(corrected["high"])
-    first, chosen = (
-        f"Best search score of the {corrected['trials']} trials that may win",
-        "for trial and threshold having been chosen on the same images",
-    )
-    if chosen_by == "folds":
-        first = (
-            f"Best search score of the {corrected['trials']} finalists, out of fold, on the "
-            f"{corrected['images']:,} images of train"
+    trials, naive = corrected["trials"], share(corrected["naive"])
+    if corrected["by"] == "finalists":
+        among = "" if trials == 1 else f", and it was chosen among {trials} finalists"
+        basis = (
+            f"its fold models have {naive} on the {corrected['images']:,} images of train{among}"
         )
-    if corrected["trials"] == 1:
-        if chosen_by != "folds":
-            first = "Search score of the only trial that may win"
-        chosen = "for its threshold, which was chosen on the same images"
+    else:
+        which = (
+            "the only trial that may win" if trials == 1
+            else f"the best of the {trials} trials that may win"
+        )  # fmt: skip
+        basis = f"{which} has {naive} on the images that it was chosen on"
+        if corrected["by"] == "validation":
+            basis += ", which have chosen its epoch, too: that is not corrected"
     return (
-        f"{first}: {share(corrected['naive'])}; corrected {chosen}: "
-        f"{share(corrected['value'])} ({low} to {high})."
+        f"To be expected of new images: a search score of {share(corrected['value'])} ({low} to "
+        f"{high}); {basis}."
     )

@@ -58,8 +58,9 @@ def tell_plan(plan: Plan, inspection: Inspection, say: Say) -> None:
 
 def tell_parts(inspection: Inspection, loading: Loading, say: Say) -> None:
     """How the parts were made, where reading the images has changed what was told of it before."""
+    told = {note.replace("are to be", "were") for note in inspection.checked.notes}
     for line in (*loading.made, *loading.marks):
-        if line not in inspection.checked.notes:
+        if line not in told:
             say(f"note, now that the images are read: {line}")
 
 
@@ -104,8 +105,8 @@ def tell_end(run: RunDir, result: Mapping[str, Any], say: Say) -> None:
         epoch = "" if best["epoch"] is None else f", epoch {best['epoch']}"
         say(f"Best: trial {best['number']}{name}{epoch}: {params}")
         for line in (
-            skill_said(best),
             corrected_said(best),
+            skill_said(best),
             finalists_said(result["finalists"], best["number"]) if _refitted(result) else None,
         ):
             if line is not None:

@@ -83,7 +83,7 @@ def ensemble_said(ensemble: Mapping[str, Any], positive: str, negative: str | No
     return (
         f"The {together} together (trials {', '.join(numbers)}): "
         f"{counted(ensemble, positive, negative)}; {verdict} "
-        f"({found['metric'].replace('_', ' ')} {signed(found, turned=True)})."
+        f"(the winner's {found['metric'].replace('_', ' ')} less theirs {signed(found)})."
     )
 
 
@@ -115,13 +115,15 @@ def gap_said(gap: Mapping[str, Any]) -> str:
     """Validation less test, metric by metric, and what is to be known of it.
 
     Args:
-        gap: `metrics`, by name `value`, `low` and `high`; `caution`: a sentence, or None.
+        gap: `part`, `val` or `folds`; `metrics`, by name `value`, `low` and `high`; `caution`: a
+            sentence, or None.
     """
     told = "; ".join(
         f"{name.replace('_', ' ')} {signed(value)}" for name, value in gap["metrics"].items()
     )
     caution = f" {gap['caution']}" if gap["caution"] else ""
-    return f"Validation less test: {told}.{caution}"
+    what = "Fold models' answers" if gap.get("part") == "folds" else "Validation"
+    return f"{what} less test: {told}.{caution}"
 
 
 def subgroups_said(subgroups: Mapping[str, Mapping[str, Any]]) -> list[str]:
@@ -161,18 +163,15 @@ def _small(value: float) -> str:
     return f"{value:.3f}".replace("0.", ".", 1)
 
 
-def signed(difference: Mapping[str, Any], *, turned: bool = False) -> str:
+def signed(difference: Mapping[str, Any]) -> str:
     """A difference with its interval, as in `+.03, -.01 to +.07`.
 
     Args:
         difference: `value`, `low` and `high`.
-        turned: the other way round.
     """
     value, low, high = (difference[end] for end in ("value", "low", "high"))
     if value is None or not isfinite(value):
         return "–"
-    if turned:
-        value, low, high = -value, -high, -low
     return f"{_with_sign(value)}, {_with_sign(low)} to {_with_sign(high)}"
 
 

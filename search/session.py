@@ -173,11 +173,7 @@ def _run(
         )
         try:
             running.search(record, columns)
-            refitted = running.refit(
-                record.rows(),
-                storage=run.refit_study if plan.options.storage is None else storage,
-                seconds_used=record.seconds_used,
-            )
+            refitted = running.refit(record.rows(), seconds_used=record.seconds_used)
             ray.close()
             finished = finish(
                 run,
@@ -191,7 +187,7 @@ def _run(
                 folded=folded,
                 final=refitted.final,
                 ensemble=plan.refits,
-                refit_folds=refit_folds or (),
+                refit_folds=refit_folds or folds or (),
                 remarks=[t for t in (*loading.marks, problem, refitted.mark) if t],
                 about={"run": run.name, "space": plan.space.path.name, "seed": plan.options.seed},
             )
@@ -202,7 +198,7 @@ def _run(
             write_outcome(context, record.rows(), None)
             raise
         rows = record.rows()
-        keep_best_checkpoints(run, rows, keep=max(plan.options.keep, plan.refits))
+        keep_best_checkpoints(run, rows, keep=plan.options.keep, refits=plan.refits)
         result = write_outcome(context, rows, finished)
     tell_end(run, result, say)
 

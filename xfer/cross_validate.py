@@ -86,6 +86,8 @@ class OutOfFold:
     """How many there were."""
     scores: tuple[float, ...]
     """The search score of each, in their order."""
+    sizes: tuple[int, ...]
+    """Images of each, likewise."""
 
     @property
     def probabilities(self) -> npt.NDArray[np.float64]:
@@ -207,6 +209,7 @@ def read_out_of_fold(checkpoint: Path, folds: int) -> OutOfFold:
         labels=joined["labels"],
         folds=folds,
         scores=tuple(header["result"]["score"] for header, _ in files),
+        sizes=tuple(len(part["rows"]) for part in parts),
     )
 
 

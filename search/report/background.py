@@ -116,9 +116,16 @@ def _flat(values: Mapping[str, Any]) -> dict[str, Any]:
     for key, value in values.items():
         if isinstance(value, Mapping):
             many = len(values) > 1
-            flat |= {f"{key}: {k}" if many else str(k): v for k, v in value.items()}
+            flat |= {f"{key}: {k}" if many else str(k): _plain(v) for k, v in value.items()}
         elif isinstance(value, list):
             flat[key] = ", ".join(str(item) for item in value)
         else:
             flat[key] = value
     return flat
+
+
+def _plain(value: Any) -> Any:
+    """A mapping as words: `200 images, 180 patients`."""
+    if not isinstance(value, Mapping):
+        return value
+    return ", ".join(f"{count:,} {name}" for name, count in value.items())

@@ -21,9 +21,9 @@ def finalists(reading: Reading) -> Html | None:
     heads = ("trial", "known as", "mean", "from", "to", "probability of being best",
              "trained parameters", "each fold")  # fmt: skip
     said = (
-        "The best trials and the first known configuration, each trained again with new seeds on "
-        "folds of train and validation, by patient. The probability is the share of draws of "
-        "patients in which a trial is the best of these."
+        "The best trials and, where there was time, the first known configuration, each trained "
+        "again with new seeds on folds of train and validation, by patient. The probability is the "
+        "share of draws of patients in which a trial is the best of these."
     )
     by_folds = best.get("chosen_by") == "folds"
     return joined(

@@ -89,11 +89,12 @@ def what_mattered(reading: Reading) -> Html | None:
     if not rows:
         return None
     found = matters(rows)
+    winner = (reading.result.get("best") or {}).get("number")
     figures = []
     for matter in found:
         with_it = [row for row in rows if matter.name in row.params]
         points = [(row.params[matter.name], row.value or 0.0) for row in with_it]
-        best = 0 if with_it[0] is rows[0] else None
+        best = next((i for i, row in enumerate(with_it) if row.number == winner), None)
         figures.append(scatter(points, best=best, name=matter.name, caption=_said(matter)))
     if not figures:
         return None

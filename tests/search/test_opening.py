@@ -70,7 +70,7 @@ def test_another_model_is_not_scored_unless_that_is_asked(
     other = opened(run, scored, MODEL | change)
     assert scored == ["winner", "controls"]
     assert other.test is None
-    assert "was opened for another model already (trial 3)" in other.marks[0]
+    assert "was opened for another model already (trial 3;" in other.marks[0]
     third = opened(run, scored, MODEL | change, reopen=True)
     assert third.test == {"of": "winner"}
     assert third.times == 2

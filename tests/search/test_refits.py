@@ -3,8 +3,9 @@
 import json
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,15 +14,17 @@ from command import result_of, run
 
 import search.basis
 import search.experiment
+from search.basis import Basis, chosen_basis
 from search.bridge import Bridge
 from search.controls import ENSEMBLE
-from search.errors import TrialsError
+from search.errors import RunError, TrialsError
 from search.finish import Finished, finish
 from search.images import cut_for_refits, load_images
+from search.keeping import finalists, keep_best_checkpoints
 from search.options import parse
 from search.outcome import Context
 from search.plan import make_plan
-from search.refits import Final, Refit, Refitted, decide, expected_seconds, finalists
+from search.refits import Final, Refit, Refitted, decide, expected_seconds, judge
 from search.rundir import RunDir
 from search.running import Running
 from search.space import load_space
@@ -125,9 +128,7 @@ class Searched:
             self.rows = record.rows()
 
     def refit(self, seconds_used: float = 0.0) -> Refitted:
-        return self.running.refit(
-            self.rows, storage=self.run.refit_study, seconds_used=seconds_used
-        )
+        return self.running.refit(self.rows, seconds_used=seconds_used)
 
     def refit_rows(self) -> list[TrialRow]:
         return read_rows(self.run.refit_study, name="run.refits")
@@ -169,26 +170,62 @@ def row(number: int, value: float, *, name: str | None = None, kernels: int = 0)
     )  # fmt: skip
 
 
-def numbers(rows: Sequence[TrialRow], *, keep: int, may: set[int] | None = None) -> list[int]:
-    def may_win(run: RunDir, number: int) -> bool:
-        return may is None or number in may
+@dataclass
+class Kept:
+    """A run's folder with checkpoints of its trials, and which of them may win."""
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("search.refits.may_win", may_win)
-        return [one.number for one in finalists(RunDir(Path("/nowhere")), rows, keep=keep)]
+    run: RunDir
+    may: set[int] = field(default_factory=lambda: set(range(100)))
+
+    def finalists(self, rows: Sequence[TrialRow], *, keep: int) -> list[int]:
+        return [one.number for one in finalists(self.run, rows, keep=keep)]
+
+    def there(self) -> set[int]:
+        return {int(path.name) for path in self.run.checkpoints.iterdir()}
 
 
-def test_the_best_that_may_win_and_the_first_known_one_are_trained_again() -> None:
+@pytest.fixture
+def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Kept:
+    found = Kept(RunDir(tmp_path / "kept"))
+    for number in range(10):
+        found.run.checkpoint(number).mkdir(parents=True)
+    monkeypatch.setattr("search.keeping.may_win", lambda _, number: number in found.may)
+    return found
+
+
+def test_the_best_that_may_win_and_the_first_known_one_are_trained_again(kept: Kept) -> None:
     rows = [row(0, 0.5, name="known"), *(row(n, n / 10) for n in range(1, 8))]
-    assert numbers(rows, keep=2) == [7, 6, 0]
-    assert numbers(rows, keep=2, may={1, 3, 6}) == [6, 3, 0]
-    assert numbers(rows, keep=7) == [7, 6, 0, 5, 4, 3, 2]
-    assert numbers(rows, keep=2, may=set()) == []
+    assert kept.finalists(rows, keep=2) == [7, 6, 0]
+    assert kept.finalists(rows, keep=7) == [7, 6, 0, 5, 4, 3, 2]
+    kept.may = {1, 3, 6}
+    assert kept.finalists(rows, keep=2) == [6, 3, 0]
+    kept.may = set()
+    assert kept.finalists(rows, keep=2) == []
 
 
-def test_trials_of_one_recipe_are_trained_again_once() -> None:
-    rows = [row(0, 0.9, name="a", kernels=4), row(1, 0.95, kernels=4), row(2, 0.8)]
-    assert numbers(rows, keep=2) == [1, 2]
+def test_trials_of_one_recipe_are_trained_again_once_and_all_finalists_are_kept(
+    kept: Kept,
+) -> None:
+    rows = [row(0, 0.9, name="a", kernels=4), row(1, 0.95, kernels=4), row(2, 0.8), row(3, 0.7)]
+    assert kept.finalists(rows, keep=3) == [1, 2, 3]
+    keep_best_checkpoints(kept.run, rows, keep=1, refits=3)
+    assert {0, 1, 2, 3} <= kept.there()
+    keep_best_checkpoints(kept.run, rows, keep=1, refits=1)
+    assert kept.there() & {0, 1, 2, 3} == {0, 1}
+
+
+def test_a_trial_whose_model_is_gone_is_no_finalist(kept: Kept) -> None:
+    rows = [row(1, 0.9), row(2, 0.8), row(3, 0.7)]
+    keep_best_checkpoints(kept.run, rows, keep=1, refits=1)
+    assert kept.finalists(rows, keep=3) == [1]
+
+
+def test_with_two_objectives_finalists_are_of_the_front(kept: Kept) -> None:
+    rows = [
+        replace(row(number, value), cost=cost)
+        for number, value, cost in ((1, 0.9, 50.0), (2, 0.8, 60.0), (3, 0.7, 10.0))
+    ]
+    assert kept.finalists(rows, keep=3) == [1, 3]
 
 
 def test_what_training_again_takes_is_what_it_took() -> None:
@@ -202,15 +239,21 @@ def test_what_training_again_takes_is_what_it_took() -> None:
 # What decides
 
 
-def refit(number: int, scores: Sequence[float], *, parameters: int, right: float = 0.9) -> Refit:
+def refit(
+    number: int, scores: Sequence[float], *, parameters: int, right: float = 0.9, may: bool = True
+) -> Refit:
     labels = np.arange(200) % 2
     wrong = np.random.default_rng(number).random(200) > right
     sure: Any = np.where(wrong, -1.0, 1.0) * (2.0 * labels - 1.0)
     logits = np.stack([np.zeros(200), sure], axis=1)
     answers = OutOfFold(
-        rows=np.arange(200), logits=logits, labels=labels, folds=len(scores), scores=tuple(scores)
-    )
-    return Refit(row=row(number, 0.9), answers=answers, scores=tuple(scores), parameters=parameters)
+        rows=np.arange(200), logits=logits, labels=labels, folds=len(scores),
+        scores=tuple(scores), sizes=(200 // len(scores),) * len(scores),
+    )  # fmt: skip
+    return Refit(
+        row=row(number, 0.9), answers=answers, scores=tuple(scores), parameters=parameters,
+        eligible=may,
+    )  # fmt: skip
 
 
 def decided(place: Path, *refits: Refit) -> Final | None:
@@ -235,11 +278,25 @@ def test_the_best_mean_wins_unless_a_simpler_one_is_within_the_margin(place: Pat
 
 
 def test_a_finalist_that_tells_nobody_apart_on_folds_cannot_win(place: Path) -> None:
-    lucky, true = refit(1, [0.99, 0.99], parameters=5, right=0.5), refit(2, [0.8], parameters=9)
-    final = decided(place, lucky, replace(true, scores=(0.8, 0.8)))
+    lucky = refit(1, [0.99, 0.99], parameters=5, may=False)
+    true = refit(2, [0.8, 0.8], parameters=9)
+    final = decided(place, lucky, true)
     assert final is not None
-    assert final.chosen.row.number == 2
+    assert final.chosen is true
+    assert final.best(2) == [true.row]
+    assert [text.split(" was ")[0] for text in final.passed_over()] == ["Trial 1"]
     assert decided(place, lucky) is None
+
+
+def test_answers_of_folds_on_two_scales_are_compared_fold_by_fold(place: Path) -> None:
+    plain = refit(1, [0.9, 0.9], parameters=5, right=0.9)
+    scaled = refit(2, [0.95, 0.95], parameters=9, right=0.97)
+    moved = scaled.answers.logits.copy()
+    moved[100:, 1] += 30.0  # the second fold's model says so of everybody
+    scaled = replace(scaled, answers=replace(scaled.answers, logits=moved))
+    final = decided(place, plain, scaled)
+    assert final is not None
+    assert final.probabilities[1] > 0.9
 
 
 def test_the_interval_of_a_mean_over_folds_knows_that_trainings_overlap() -> None:
@@ -249,9 +306,10 @@ def test_the_interval_of_a_mean_over_folds_knows_that_trainings_overlap() -> Non
         probabilities=(1.0,),
     )
     [told] = final.to_json()
-    # s² = .0025; (1/3 + 1/2) s² has a root of .045644; t of 2 degrees is 4.302653.
+    # s² = .0025; four fifths of two thirds are trained on, a third is tested: (1/3 + 5/8) s² has
+    # a root of .0489473; t of 2 degrees is 4.302653.
     assert told["high"] - told["mean"] == pytest.approx(0.15)  # 1 is the most there is
-    assert told["mean"] - told["low"] == pytest.approx(4.302653 * 0.0456435, rel=1e-5)
+    assert told["mean"] - told["low"] == pytest.approx(4.302653 * 0.0489473, rel=1e-5)
 
 
 # --------------------------------------------------------------------------------------------------
@@ -261,6 +319,7 @@ def test_the_interval_of_a_mean_over_folds_knows_that_trainings_overlap() -> Non
 def test_the_best_are_trained_on_all_folds_and_that_decides(
     place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(search.basis, "_holds", lambda *_: True)
     searched = Searched(place, "--refits", "2")
     found = searched.refit()
     assert found.final is not None
@@ -334,6 +393,7 @@ def test_without_refits_validation_decides_and_nothing_is_trained(place: Path) -
     assert done.threshold["chosen_on"] == "validation, 40 images"
 
 
+@pytest.mark.slow
 def test_a_search_that_is_extended_trains_only_new_finalists(place: Path) -> None:
     searched = Searched(place, "--refits", "1")
     searched.refit()
@@ -353,6 +413,7 @@ def test_a_search_that_is_extended_trains_only_new_finalists(place: Path) -> Non
 # What can go wrong
 
 
+@pytest.mark.slow
 def test_killed_between_two_folds_the_rest_is_trained_and_the_result_the_same(
     place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -416,6 +477,7 @@ def test_as_many_are_trained_again_as_half_the_minutes_allow(
         assert begun == ([count] if count else [])
 
 
+@pytest.mark.slow
 def test_a_finalist_that_breaks_is_told_and_the_others_decide(
     place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -434,6 +496,75 @@ def test_a_finalist_that_breaks_is_told_and_the_others_decide(
     assert found.final is not None
     assert first not in [one.row.number for one in found.final.refits]
     assert found.mark == f"Trial {first} could not be trained again: no luck."
+
+
+def test_where_nothing_could_be_trained_again_nobody_is_called_useless(place: Path) -> None:
+    searched = Searched(place)
+    asked = searched.rows[:2]
+    broken = [
+        replace(
+            one, number=i, name=f"trial {one.number}", state="infeasible", ended="out of memory"
+        )
+        for i, one in enumerate(asked)
+    ]
+    found = judge(searched.run, asked, broken, searched.data, searched.plan.objective, folds=5)
+    assert found.final is None
+    assert found.mark.count("could not be trained again: out of memory.") == 2
+    assert "do not use" not in found.mark
+
+
+def test_files_of_refits_that_are_gone_are_an_error_with_a_way_out(place: Path) -> None:
+    searched = Searched(place, "--refits", "1")
+    searched.refit()
+    shutil.rmtree(searched.run.refit_checkpoints)
+    with pytest.raises(RunError, match="refits, and --resume trains the best again"):
+        searched.refit()
+
+
+# --------------------------------------------------------------------------------------------------
+# Whose answers calibrate
+
+
+def basis_with(place: Path, folds: float, own: float) -> Basis:
+    """What is chosen where fold models and the model that ships answer on these scales."""
+    rng = np.random.default_rng(0)
+
+    def answers(labels: np.ndarray, scale: float) -> np.ndarray:
+        sure = scale * (2.0 * labels - 1 + rng.normal(0, 1, len(labels)))
+        return np.stack([np.zeros(len(labels)), sure], axis=1)
+
+    searched = Searched(place)
+    val, every = np.arange(40) % 2, np.arange(140) % 2
+    best = SimpleNamespace(logits=answers(val, own), labels=val)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("xfer.checkpoint.read_best", lambda _: best)
+        return chosen_basis(
+            Path("checkpoint"),
+            searched.data,
+            OutOfFold(
+                rows=np.arange(140),
+                logits=answers(every, folds),
+                labels=every,
+                folds=5,
+                scores=(0.9,) * 5,
+                sizes=(28,) * 5,
+            ),
+        )
+
+
+@pytest.mark.parametrize("scale", [0.2, 1.0, 30.0])
+def test_fold_models_speak_for_a_model_on_their_own_scale(place: Path, scale: float) -> None:
+    basis = basis_with(place, scale, scale)
+    assert (basis.part, basis.mark) == ("folds", "")
+
+
+@pytest.mark.parametrize(("folds", "own"), [(0.3, 3.0), (3.0, 0.3)])
+def test_fold_models_on_another_scale_do_not_calibrate_a_model(
+    place: Path, folds: float, own: float
+) -> None:
+    basis = basis_with(place, folds, own)
+    assert (basis.part, len(basis.labels)) == ("val", 40)
+    assert basis.mark.startswith("The fold models' probabilities are not the model's")
 
 
 def test_where_all_break_the_search_still_has_a_winner(

@@ -187,7 +187,7 @@ def test_the_winner_has_its_skill_where_the_best_constant_is_known() -> None:
     assert built(best=row(0), constant=1.0)["best"]["skill"] == 0.0
 
 
-def test_the_ensemble_is_told_in_words_from_its_own_side() -> None:
+def test_the_ensemble_is_told_in_words() -> None:
     difference = {"metric": "recall_weighted", "value": -0.02, "low": -0.05, "high": 0.01}
     ensemble = with_wilson({}, BINARY | {"fn": 0, "tp": 50}) | {
         "trials": [3, 1, 7],
@@ -196,7 +196,8 @@ def test_the_ensemble_is_told_in_words_from_its_own_side() -> None:
     said = built(best=row(3), ensemble=ensemble)["ensemble"]["said"]
     assert said == (
         "The three together (trials 3, 1, 7): missed 0 of 50 PNEUMONIA; 4 false alarms in 50 "
-        "others; not shown to be better than the winner (recall weighted +.02, -.01 to +.05)."
+        "others; not shown to be better than the winner (the winner's recall weighted less theirs "
+        "-.02, -.05 to +.01)."
     )
     for low, high, verdict in ((-0.05, -0.01, "; better than"), (0.01, 0.05, "; worse than")):
         ends = {"low": low, "high": high, "beaten": low > 0}

@@ -83,15 +83,17 @@ def data(patients: list[str]) -> Dataset:
 def test_a_gap_warns_where_nobody_knows_the_patients() -> None:
     metric = {"value": 0.9, "low": 0.85, "high": 0.95}
     val, test = {"recall": metric | {"value": 0.93}}, {"recall": metric}
-    unknown, known = (gap_of(val, test, data(patients)) for patients in (["a", "b"], ["p", "b"]))
+    unknown, known = (
+        gap_of(val, test, data(patients), part="val") for patients in (["a", "b"], ["p", "b"])
+    )
     assert unknown is not None
     assert known is not None
     assert gap_said(unknown).startswith("Validation less test: recall +.03, ")
     assert gap_said(unknown).endswith(UNKNOWN)
     assert known["caution"] is None
     assert caution_of(data(["a", "b"])) == UNKNOWN
-    assert gap_of(None, test, data(["a"])) is None
-    assert gap_of(val, None, data(["a"])) is None
+    assert gap_of(None, test, data(["a"]), part="val") is None
+    assert gap_of(val, None, data(["a"]), part="val") is None
 
 
 RESULT: dict[str, Any] = {

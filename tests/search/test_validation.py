@@ -123,13 +123,13 @@ def test_patients_who_all_have_both_classes_keep_nobody_from_winning(tmp_path: P
     )
     best, _ = choose_eligible(run, ranked(rows))
     assert best.number == 1
-    assert correct(run, rows, mixed, OBJECTIVES[0]) is not None
+    assert correct(run, rows, mixed, OBJECTIVES[0], folds=False) is not None
 
 
 def test_the_best_score_is_corrected_among_all_that_have_answers(tmp_path: Path) -> None:
     objective = OBJECTIVES[0]
     run, rows = searched(tmp_path, "skilled", "nearly", scores=[0.9, 0.75], objective=objective)
-    found = correct(run, rows, DATA, objective)
+    found = correct(run, rows, DATA, objective, folds=False)
     assert found is not None
     kept = read_answers(run, 0)
     assert kept is not None
@@ -137,7 +137,7 @@ def test_the_best_score_is_corrected_among_all_that_have_answers(tmp_path: Path)
     assert found["naive"] == pytest.approx(naive)
     assert found["low"] <= found["value"] <= found["high"]
     assert found["trials"] == 1  # who cannot win is not among them
-    assert correct(RunDir(tmp_path / "none"), rows, DATA, objective) is None
+    assert correct(RunDir(tmp_path / "none"), rows, DATA, objective, folds=False) is None
 
 
 def test_a_kept_file_of_answers_is_opened_once_and_again_when_it_was_written_again(
@@ -199,7 +199,7 @@ def test_the_worst_subgroups_score_is_corrected_where_it_has_patients_enough(
         named[i] = "rare"
     data: Any = SimpleNamespace(**vars(DATA) | {"subgroups": tuple(named)})
     run, rows = searched(tmp_path, "skilled", scores=[0.9], objective=objective, data=data)
-    found = correct(run, rows, data, objective)
+    found = correct(run, rows, data, objective, folds=False)
     if rare == 1:
         assert found is None
         return

@@ -32,6 +32,10 @@ from xfer.recipe import Objective
 
 GROUPS = 20
 """As many groups, where there are as many patients: a standard error with 19 degrees of freedom."""
+FEW = 20
+"""Patients of the rarest class, below which a threshold that is held says too little: of two equal
+models with 5 positives the error was .6 of the true one, with 10 .9, from 20 on 1.0 (weighted
+recall, 100 images). Scores without a group then lie sqrt(FEW / patients) times as far apart."""
 _SEED = 0
 """Of the dealing; always the same, or no two models would have the same groups."""
 
@@ -116,7 +120,11 @@ def leave_out_scores(
     called = values[:, 1] >= threshold
     tp, fp = parts @ (called & positive), parts @ (called & ~positive)
     fn, tn = parts @ (~called & positive), parts @ (~called & ~positive)
-    return at_counts(objective, Confusion(tp=tp, fp=fp, fn=fn, tn=tn)).min(axis=-1)
+    scores = at_counts(objective, Confusion(tp=tp, fp=fp, fn=fn, tn=tn)).min(axis=-1)
+    _, class_of = patients_by_class(patients, truth)
+    rarest = np.bincount(class_of, minlength=2).min()
+    wider = max(1.0, sqrt(FEW / max(rarest, 1)))
+    return scores.mean() + wider * (scores - scores.mean())
 
 
 def paired_standard_error(

@@ -147,11 +147,14 @@ def probability_best(
     seed: int,
     draws: int = 1_000,
     subgroups: Subgroups = None,
+    parts: Sequence[IntArray] = (),
 ) -> FloatArray:
     """How often each finalist is the best when patients are drawn again: (finalists,), sum 1.
 
     All finalists are compared on the same draw; equally good ones share it. Patients are drawn
-    with replacement, as many of each class as there are.
+    with replacement, as many of each class as there are. Of several parts, folds, each is drawn
+    and scored by itself, and the mean of the scores counts: models of two folds may answer on two
+    scales, and one threshold for both would say that of them.
 
     Args:
         answers: answers out of fold, (finalists, images) or (finalists, images, classes).
@@ -162,20 +165,27 @@ def probability_best(
         draws: how many.
         subgroups: (images,), of use to `over="worst_subgroup"` only: of their positives as many
             are drawn as there are.
+        parts: positions of images, each in one part; empty: all are one.
 
     Raises:
         DataError: other shapes, or values outside [0, 1].
     """
     values, truth = _checked(answers, labels)
-    owner, class_of = strata(patients, kinds_of(objective, truth, subgroups))
+    whose = np.arange(len(truth)) if patients is None else np.asarray(patients)
     rng = np.random.default_rng(seed)
-    times = np.empty((draws, len(class_of)), np.int64)
-    for label in np.unique(class_of):
-        members = np.flatnonzero(class_of == label)
-        times[:, members] = rng.multinomial(
-            len(members), np.full(len(members), 1 / len(members)), size=draws
-        )
-    scores = bag_scores(objective, values, truth, times[:, owner], subgroups=subgroups)
+    scores = np.zeros((draws, len(values)))
+    for part in parts or (np.arange(len(truth)),):
+        groups = None if subgroups is None else [subgroups[i] for i in part.tolist()]
+        owner, class_of = strata(whose[part], kinds_of(objective, truth[part], groups))
+        times = np.empty((draws, len(class_of)), np.int64)
+        for label in np.unique(class_of):
+            members = np.flatnonzero(class_of == label)
+            times[:, members] = rng.multinomial(
+                len(members), np.full(len(members), 1 / len(members)), size=draws
+            )
+        scores += bag_scores(
+            objective, values[:, part], truth[part], times[:, owner], subgroups=groups
+        ) / max(len(parts), 1)
     best = scores >= scores.max(axis=1, keepdims=True) - _SAME
     return (best / best.sum(axis=1, keepdims=True)).mean(axis=0)
 

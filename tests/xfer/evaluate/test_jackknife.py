@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from xfer.errors import DataError
 from xfer.evaluate.jackknife import (
+    FEW,
     GROUPS,
     leave_out_scores,
     left_out_groups,
@@ -218,7 +219,8 @@ def test_one_image_makes_no_more_than_a_standard_error(images):
         )  # fmt: skip
         difference = 0.5 / np.count_nonzero(truth == truth[wrong])
         error = paired_standard_error([one], [other])
-        assert difference == pytest.approx(error, rel=0.03)
+        wider = sqrt(max(1.0, FEW / (images // 2)))  # with few it is made larger
+        assert difference == pytest.approx(error / wider, rel=0.03)
         assert difference <= error * 1.0005
 
 
@@ -265,4 +267,4 @@ def test_with_few_patients_of_a_class_it_is_overstated_and_not_understated():
         )  # fmt: skip
         found.append(paired_standard_error([one], [other]) ** 2)
     exact = 2 * (0.25 / 5 + 0.25 / 100) / 4
-    assert 1.0 < np.mean(found) / exact < 1.4
+    assert 1.0 < np.mean(found) / (FEW / 5) / exact < 1.4
