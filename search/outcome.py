@@ -59,6 +59,7 @@ def write_outcome(
     finished: Finished | None,
     *,
     interrupted: bool = False,
+    again_seconds: float = 0.0,
 ) -> dict[str, Any]:
     """Writes all three.
 
@@ -67,6 +68,7 @@ def write_outcome(
         rows: every trial.
         finished: the winner and its test; None: there is none, or not yet.
         interrupted: the search ended from outside, and can be resumed.
+        again_seconds: spent in training the best again.
 
     Returns:
         The content of result.json.
@@ -106,7 +108,11 @@ def write_outcome(
         ensemble=finished.ensemble if finished else None,
         front=finished.front if finished else None,
         data=loading.summary(),
-        seconds={"total": time.monotonic() - context.began, "decode": loading.seconds},
+        seconds={
+            "total": time.monotonic() - context.began,
+            "decode": loading.seconds,
+            "training": round(sum(row.seconds for row in rows) + again_seconds, 3),
+        },
         counters={"images_decoded": loading.images_decoded},
     )
     write_trials(context, rows)

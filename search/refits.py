@@ -104,6 +104,8 @@ class Refitted:
     """None: it was not asked for, or not possible, or shows nothing."""
     mark: str = ""
     """What a reader has to know of it."""
+    seconds: float = 0.0
+    """Spent in training them, over all."""
 
 
 def expected_seconds(rows: Sequence[TrialRow], *, folds: int, share: float, workers: int) -> float:
@@ -221,7 +223,8 @@ def judge(
             "answer for every image: do not use this model."
         )
     marks += [] if final is None else final.passed_over()
-    return Refitted(final=final, mark=" ".join(marks))
+    seconds = sum(row.seconds for row in again)
+    return Refitted(final=final, mark=" ".join(marks), seconds=seconds)
 
 
 def decide(refits: Sequence[Refit], data: Dataset, objective: Objective) -> Final | None:

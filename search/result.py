@@ -50,7 +50,7 @@ def build_result(
     seconds: Mapping[str, float] | None = None,
     counters: Mapping[str, int] | None = None,
 ) -> dict[str, Any]:
-    """The content of result.json, as DESIGN.md lists it; what is not finite is None.
+    """The content of result.json; what is not finite is None.
 
     Args:
         name: the run's.

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from xfer.evaluate.calibration import Calibration
 
 
+HALF = "accuracy_at_0.5"
+"""Name of the accuracy where the more probable of two classes is the answer."""
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Measured:
     """Metrics of answers to some images."""
@@ -72,6 +76,10 @@ def measured(
     metrics = with_intervals(drawn.values, intervals(drawn), confusion)
     metrics |= finite(measure_reliability(probabilities, labels, patients=patients))
     if threshold is not None:
+        # What others publish: the more probable class is the answer.
+        half = resample_binary(probabilities[:, 1], labels, patients, threshold=0.5)
+        low, high = intervals(half)["accuracy"]
+        metrics[HALF] = {"value": half.values["accuracy"], "low": low, "high": high}
         recall, specificity = (
             Share(**{end: getattr(share_of(drawn, name), end) for end in ("value", "low", "high")})
             for name in ("recall", "specificity")

@@ -199,7 +199,7 @@ def _run(
             raise
         rows = record.rows()
         keep_best_checkpoints(run, rows, keep=plan.options.keep, refits=plan.refits)
-        result = write_outcome(context, rows, finished)
+        result = write_outcome(context, rows, finished, again_seconds=refitted.seconds)
     tell_end(run, result, say)
 
 

@@ -32,7 +32,7 @@ from xfer.inference import at_prevalence, find_images, predict
 __all__ = ["Answer", "Unread", "find_images", "main", "predict"]
 
 _LATER = ("--explain",)
-"""Flags that DESIGN knows and no code stands behind yet: refused by name."""
+"""Flags that are foreseen and no code stands behind yet: refused by name."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -165,6 +165,18 @@ def test_at_the_deadline_trials_wait_after_their_report_and_go_on_with_more_time
         assert picture(other) == picture(record)
 
 
+def test_a_search_is_not_finished_while_its_last_trial_may_lose_its_worker(record: Record) -> None:
+    session = bridge(record, trials=1)
+    config = session.propose()
+    assert config is not None
+    assert (session.is_over, session.is_finished) == (True, False)
+    session.died(config["number"], "gone")
+    assert session.propose() is not None
+    session.heard(0, report(0, config["recipe"], 1))
+    session.died(config["number"], "gone")  # the second time it is given up
+    assert session.is_finished
+
+
 def test_the_clock_starts_with_the_first_epoch(record: Record) -> None:
     now = [0.0]
     session = bridge(record, limit_s=10.0, clock=lambda: now[0])

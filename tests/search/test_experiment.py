@@ -103,6 +103,7 @@ def test_both_slots_stay_busy_after_an_error_a_killed_worker_and_a_resume(tmp_pa
     assert least_share(more, range(18, 26)) >= 0.25
 
 
+@pytest.mark.slow
 def test_the_last_trial_begins_again_after_its_worker_died(tmp_path: Path) -> None:
     with opened(tmp_path) as record:
         ended = run(record, tmp_path, slots=ONE, trials=2, does={1: "die once"})

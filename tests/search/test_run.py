@@ -42,7 +42,10 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def digits(place: Path) -> str:
-    return run(place, "spaces/digits.py", "--trials", "4", "--epochs", "3", "--name", "eights")
+    return run(
+        place, "spaces/digits.py", "--trials", "4", "--epochs", "3", "--refits", "1",
+        "--name", "eights",
+    )  # fmt: skip
 
 
 def test_a_search_leaves_a_whole_folder(digits: str, place: Path) -> None:

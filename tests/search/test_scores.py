@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from search.scores import compared_said, measured
+from search.scores import HALF, compared_said, measured
 from search.skill import skill
 from xfer.evaluate.eligible import skill as skill_of_answers
 from xfer.evaluate.objectives import best_constant, search_score
@@ -25,6 +25,14 @@ def test_subgroups_are_measured_at_the_threshold_that_ships() -> None:
     assert recalls == {"a": 1.0, "b": 0.5}
     lower = measured(ANSWERS, LABELS, PATIENTS, ("well", "sick"), threshold=0.1, subgroups=GROUPS)
     assert lower.metrics["subgroups"]["b"]["recall"]["value"] == 1.0
+
+
+def test_accuracy_at_one_half_does_not_know_the_threshold() -> None:
+    for threshold in (0.1, 0.9):
+        metrics = measured(ANSWERS, LABELS, PATIENTS, ("well", "sick"), threshold=threshold).metrics
+        right = ((ANSWERS[:, 1] >= 0.5) == LABELS).mean()
+        assert metrics[HALF]["value"] == pytest.approx(right)
+        assert metrics[HALF]["low"] < right <= metrics[HALF]["high"]
 
 
 def test_several_classes_are_measured_by_their_most_probable_one() -> None:

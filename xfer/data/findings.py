@@ -27,7 +27,7 @@ class Finding:
     """Something that somebody should know of the images before believing a result."""
 
     kind: str
-    """One of those in DESIGN.md's list, such as `duplicate`."""
+    """One of those in docs/audit.md, such as `duplicate`."""
     count: int
     """How many images, groups or patients it is about."""
     examples: tuple[str, ...]

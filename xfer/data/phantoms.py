@@ -32,7 +32,7 @@ class Phantom:
     subgroup: str | None
     """`bacteria` or `virus` where there is pneumonia."""
     patient: str
-    """As DESIGN's pattern for the Kermany set finds it in the file name."""
+    """As the pattern of spaces/pneumonia.py finds it in the names of Kermany's files."""
     file_name: str
     """In the Kermany set's manner."""
     seed: tuple[int, int, int]
