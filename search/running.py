@@ -186,10 +186,8 @@ class Running:
                 limit = None
                 if plan.budget.minutes is not None:
                     left = 60 * plan.budget.minutes - seconds_used
-                    waits = [row.number for row in there if row.state == "waiting"]
-                    meant = [
-                        row for row in rows if refit_name(row) in {there[n].name for n in waits}
-                    ]
+                    waits = {row.name for row in there if row.state == "waiting"}
+                    meant = [row for row in rows if refit_name(row) in waits]
                     limit = _GRACE * max(left, self._expected(meant)) + 60
                 why = "to choose among them" if len(best) > 1 else "for its threshold"
                 self._say(

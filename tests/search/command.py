@@ -13,8 +13,8 @@ DUE = {
     "checkpoints", "answers", "best", "report.html", "result.json", "test_opened.json",
 }  # fmt: skip
 """What a finished run leaves in its folder."""
-MAY_BE = {".lock", "refits"}
-"""What may stand there, too: a lock, and what training the best again leaves."""
+REFITS = "refits"
+"""What training the best again leaves beside it; there exactly where that was done."""
 DUE_OF_BEST = {
     "model.safetensors", "recipe.json", "preprocessing.json", "threshold.json", "metrics.json",
     "model_card.md", "calibration.json",
@@ -56,3 +56,10 @@ def run(
 
 def result_of(folder: Path) -> dict[str, Any]:
     return json.loads((folder / "result.json").read_text())
+
+
+def left_in(folder: Path) -> set[str]:
+    """Names in a finished run's folder, without the lock, and without refits where they belong."""
+    names = {path.name for path in folder.iterdir()} - {".lock"}
+    assert (REFITS in names) == (result_of(folder)["finalists"] is not None), names
+    return names - {REFITS}

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from command import DUE, DUE_OF_BEST, MAY_BE, result_of, run
+from command import DUE, DUE_OF_BEST, left_in, result_of, run
 
 XFER_DATA, TORCH_HOME = os.environ.get("XFER_DATA"), os.environ.get("TORCH_HOME")
 DATA = Path(XFER_DATA or ".")
@@ -50,7 +50,7 @@ def search(place: Path, space: str, *words: str) -> Searched:
 def assert_complete(found: Searched, *, trials: int, positive: str) -> None:
     """Everything due is there, and its numbers agree with each other."""
     result, folder = found.result, found.folder
-    assert {path.name for path in folder.iterdir()} - MAY_BE == DUE
+    assert left_in(folder) == DUE
     assert {path.name for path in (folder / "best").iterdir()} == DUE_OF_BEST
     told = result["trials"]
     assert sum(told.values()) == trials

@@ -4,6 +4,7 @@ from math import sqrt
 
 import numpy as np
 import pytest
+from answer_cases import EVERY
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -18,20 +19,7 @@ from xfer.evaluate.jackknife import (
 from xfer.evaluate.objectives import score_at, search_score
 from xfer.recipe import Objective
 
-TWO_CLASSES = [
-    Objective("recall_weighted", recall_weight=0.75),
-    Objective("cost", miss_cost=10.0, prevalence=0.1),
-    Objective("balanced_accuracy"),
-    Objective("fbeta"),
-    Objective("mcc"),
-    Objective("specificity_at_recall", at=0.9),
-    Objective("recall_at_specificity", at=0.9),
-    Objective("auroc"),
-    Objective("partial_auroc", above=0.8),
-    Objective("average_precision"),
-    Objective("log_loss"),
-]
-SUBGROUPS = [Objective(o.name, over="worst_subgroup") for o in TWO_CLASSES if o.name in
+SUBGROUPS = [Objective(o.name, over="worst_subgroup") for o in EVERY if o.name in
              ("balanced_accuracy", "fbeta", "auroc", "log_loss")]  # fmt: skip
 SEVERAL = [
     Objective("balanced_accuracy"),
@@ -123,7 +111,7 @@ def test_fewer_than_two_groups_are_refused():
 # What they score
 
 
-@pytest.mark.parametrize("objective", [*TWO_CLASSES, *SUBGROUPS], ids=label)
+@pytest.mark.parametrize("objective", [*EVERY, *SUBGROUPS], ids=label)
 def test_each_score_is_that_of_the_images_that_stay(objective):
     truth, names, subgroups, (answers, _) = drawn(3, patients=70, each=2)
     _, threshold = search_score(objective, answers, truth, subgroups=subgroups)
@@ -239,7 +227,7 @@ def spread_found(objective, *, patients, each, repeats, groups=GROUPS):
     return np.sqrt(np.mean(variances)) / np.std(differences)
 
 
-@pytest.mark.parametrize("objective", [TWO_CLASSES[0], Objective("auroc")], ids=label)
+@pytest.mark.parametrize("objective", [EVERY[0], Objective("auroc")], ids=label)
 @pytest.mark.parametrize("each", [1, 4])
 def test_it_is_as_large_as_differences_of_search_scores_spread(objective, each):
     # 200 draws: their own standard deviation is known to 5 %.
@@ -247,7 +235,7 @@ def test_it_is_as_large_as_differences_of_search_scores_spread(objective, each):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("objective", TWO_CLASSES, ids=label)
+@pytest.mark.parametrize("objective", EVERY, ids=label)
 @pytest.mark.parametrize(("patients", "each"), [(100, 1), (500, 1), (100, 4)])
 def test_it_is_as_large_as_differences_spread_by_all_objectives(objective, patients, each):
     ratio = spread_found(objective, patients=patients, each=each, repeats=400)
