@@ -186,6 +186,7 @@ def _probe(data: Dataset, folds: Sequence[Fold]) -> Control | None:
     Nor for images whose last feature map is a pixel: of 16-pixel digits mobilenet_v2 makes all the
     same features, and a control that knows nothing would be easy to beat.
     """
+    from xfer.features import Features
     from xfer.linear_probe import probe, smallest
     from xfer.models.table import TABLE
     from xfer.models.weights import at_hand
@@ -198,7 +199,15 @@ def _probe(data: Dataset, folds: Sequence[Fold]) -> Control | None:
     if backbone is None:
         return None
     pixels = data.interpolated(TABLE[backbone].interpolation)
-    found = probe(pixels, backbone, asked=("val", "test"), folds=folds, device=pick_device())
+    device = pick_device()
+    found = probe(
+        pixels,
+        backbone,
+        asked=("val", "test"),
+        folds=folds,
+        device=device,
+        features=Features.of_data(pixels, device=device, exact=True),
+    )
     answers = found.out_of_fold
     return Control(
         name=PROBE,
@@ -226,9 +235,9 @@ def average(
     """
     from xfer.checkpoint import restore_best
     from xfer.evaluate.calibration import fit_calibration
+    from xfer.logits import predict_logits
     from xfer.models.interpolation import interpolation_of
     from xfer.numerics import pick_device
-    from xfer.steps import predict_logits
 
     device = pick_device()
     bases = [basis_of(run, row, data, final=final) for row in rows]

@@ -169,6 +169,7 @@ def finish(
             basis.labels,
             patients=patients,
             subgroups=strata(objective, data, basis.rows),
+            low=None if basis.low is None else calibration.apply(basis.low)[:, data.positive],
         )
         if (scores < chosen.value).all():
             marks.append(
@@ -184,7 +185,7 @@ def finish(
             chosen = replace(
                 chosen,
                 said=f"{chosen.said} That was found by fold models, trained as this one was on "
-                "other parts of the same images.",
+                "other parts of the same images; what their scale may err by is in the bound.",
             )
         threshold = {
             "value": chosen.value,

@@ -1,54 +1,29 @@
 """How long will a search take here, and have memory and disk room for it?
 
-Asked before the first trial, and answered from a second of measurement: the multiply-adds of
-recipes drawn from the space, over the multiply-adds that one worker does in a second. That is
-rough, and the range says so: on a loaded machine it was off by four times.
+Asked before the first trial, and answered from measured steps of the models that are drawn from the
+space (`xfer.speed`).
 """
 
 from __future__ import annotations
 
-import time
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from search.amounts import duration, roughly, size
 from search.disks import Disk, Need, disks
+from search.works import Work
 
 START_SECONDS = 25.0
 """Until the first epoch begins: Ray's start and the workers' imports. On two cores the first trials
 of small searches were done 16 s after it on an idle machine, 39 s and more on a loaded one."""
-TRIAL_SECONDS = 0.7
-"""Building a model, writing its checkpoints and telling the study, per trial: an assumption."""
 RUN_SHARE, RUN_SHARE_LOW = 0.6, 0.35
 """Share of all epochs that are run when poor ones are pruned, usually and at best: assumptions."""
-SLOWER, FASTER = 2.5, 0.5
-"""What a training step takes over what `measure_speed` promises, at worst and at best. Measured
-with one thread at 128 pixels: resnet18 .55, squeezenet1_1 1.2, three convolutions 1.8,
-mobilenet_v2 2.2."""
+SLOWER, FASTER = 1.5, 0.7
+"""What a trial takes over what is predicted, at worst and at best."""
 PROCESS_BYTES = 700_000_000
 """Memory of a worker that has begun: 658 MB were resident in one with torch and torchvision."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Work:
-    """What one recipe costs."""
-
-    prefix: float
-    """Multiply-adds of the frozen part, per image, forward."""
-    suffix: float
-    """The same of the trained part; training it costs three times as much."""
-    epochs: int
-    """Passes over the training part, if it is not pruned."""
-    views: int = 1
-    """Of each training image, in an epoch."""
-    weight_bytes: int = 0
-    """Size of all weights."""
-
-    def multiply_adds(self, *, train_images: int, val_images: int) -> float:
-        """Of all epochs."""
-        trained = self.views * train_images * (self.prefix + 3 * self.suffix)
-        return self.epochs * (trained + val_images * (self.prefix + self.suffix))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,55 +85,51 @@ def forecast(
     *,
     trials: int,
     train_images: int,
-    val_images: int,
-    speed: float,
     workers: int,
+    known: int = 0,
     minutes: float | None = None,
     folds: int = 1,
     again: int = 0,
     again_folds: int = 1,
-    again_images: int = 0,
     needs: Iterable[Need] = (),
 ) -> Forecast:
     """What a search will need.
 
     Args:
-        works: recipes drawn from the space, at least one; trials are taken to cost their mean.
+        works: of the known configurations, then of recipes drawn from the space; at least one.
         trials: still to run.
         train_images: that each training has.
-        val_images: scored after each of its epochs.
-        speed: multiply-adds per second of one worker, as `measure_speed` gives it.
         workers: trials side by side.
+        known: so many works, the first ones, are run once; other trials cost the mean of the rest.
         minutes: limit of the search.
         folds: how often each trial trains.
         again: finalists that are trained again; none is pruned then.
         again_folds: how often each of them is.
-        again_images: that each of these trainings has.
         needs: what will be written to disk.
 
     Raises:
-        ValueError: no work, or a speed that is not above 0.
+        ValueError: no work.
     """
-    if not works or speed <= 0:
-        raise ValueError(f"forecast needs a recipe and a speed above 0, got {len(works)}, {speed}")
-    costs = [w.multiply_adds(train_images=train_images, val_images=val_images) for w in works]
-    each = folds * sum(costs) / len(costs) / speed
+    if not works:
+        raise ValueError("forecast needs a recipe, got none")
+    first, drawn = works[:known][:trials], works[known:] or works
+    each = sum(work.seconds for work in drawn) / len(drawn)
+    trained = sum(work.seconds for work in first) + (trials - len(first)) * each
     # Three trials on two workers take as long as four.
     rounds = -(-trials // workers)
+    in_turn = folds * trained / max(1, trials)  # of a round
+    once = _of_prefixes(drawn, trials) / workers
 
-    again_costs = [
-        w.multiply_adds(train_images=again_images, val_images=again_images // 4) for w in works
-    ]
-    again_each = sum(again_costs) / len(again_costs) / speed
+    again_each = sum(work.again for work in drawn) / len(drawn)
     again_rounds = again_folds * -(-again // workers)
 
     def repeated(factor: float) -> float:
-        return again_rounds * (again_each * factor + TRIAL_SECONDS)
+        return again_rounds * again_each * factor
 
     def total(share: float, factor: float) -> float:
         # The first round is not pruned: there is nothing to compare it with.
-        run = each * factor * (min(rounds, 1) + max(rounds - 1, 0) * share)
-        return START_SECONDS * factor + run + rounds * TRIAL_SECONDS + repeated(factor)
+        run = in_turn * (min(rounds, 1) + max(rounds - 1, 0) * share)
+        return factor * (START_SECONDS + once + run) + repeated(factor)
 
     limit = None if minutes is None else minutes * 60
     most = float("inf") if limit is None else limit + START_SECONDS
@@ -178,6 +149,15 @@ def forecast(
         memory=workers * (PROCESS_BYTES + 4 * max(work.weight_bytes for work in works)),
         memory_free=free_memory(),
         disks=disks(needs),
+    )
+
+
+def _of_prefixes(drawn: Sequence[Work], trials: int) -> float:
+    """Seconds of filling the store with what so many drawn trials have frozen, each part once."""
+    seconds = {work.shared: work.prefix for work in drawn}
+    counts = Counter(work.shared for work in drawn)
+    return sum(
+        seconds[part] * (1 - (1 - count / len(drawn)) ** trials) for part, count in counts.items()
     )
 
 
@@ -226,50 +206,6 @@ def seconds_left(
         return rest
     at_pace = elapsed / done * max(0.0, remaining)
     return at_pace if rest is None else min(at_pace, rest)
-
-
-def measure_speed(*, threads: int, device: str = "cpu", seconds: float = 0.6) -> float:
-    """Multiply-adds per second of a training step here, by a small net of ordinary layers.
-
-    The net mixes what backbones are made of: full, depth-wise and 1 x 1 convolutions. Counted as
-    three forward passes a step, as `Work` counts. The number of threads is put back afterwards.
-
-    Args:
-        threads: of one worker.
-        device: where trials are trained.
-        seconds: how long to measure, after a step to warm up.
-    """
-    import torch
-    from torch import nn
-
-    batch, side = 16, 96
-    net = nn.Sequential(
-        nn.Conv2d(3, 32, 3, padding=1), nn.BatchNorm2d(32), nn.ReLU(),
-        nn.Conv2d(32, 32, 3, padding=1, groups=32), nn.BatchNorm2d(32), nn.ReLU(), nn.MaxPool2d(2),
-        nn.Conv2d(32, 64, 1), nn.ReLU(),
-        nn.Conv2d(64, 64, 3, padding=1), nn.BatchNorm2d(64), nn.ReLU(),
-        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, 2),
-    ).to(device)  # fmt: skip
-    per_image = side * side * (32 * 27 + 32 * 9 + (64 * 32 + 64 * 64 * 9) / 4)
-    images = torch.zeros(batch, 3, side, side, device=device)
-
-    def step() -> None:
-        net.zero_grad()
-        net(images).sum().backward()
-        if device != "cpu":
-            torch.cuda.synchronize()
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
-        step()
-        steps, begun = 0, time.perf_counter()
-        while time.perf_counter() - begun < seconds:
-            step()
-            steps += 1
-        return steps * batch * 3 * per_image / (time.perf_counter() - begun)
-    finally:
-        torch.set_num_threads(before)
 
 
 def free_memory() -> int | None:

@@ -39,6 +39,7 @@ def new_manifest(run: RunDir, plan: Plan, *, argv: Sequence[str]) -> dict[str, A
         | {name: metadata.version(name) for name in _PACKAGES},
         "machine": {"platform": platform.platform(), "python": sys.executable},
         "workers": None,
+        "speed": None,
         "precision": "float32",
         "data": None,
         "weights": None,

@@ -15,14 +15,16 @@ from search.gap import gap_of
 from search.ledger import Ledger, said
 from search.opening import read_openings
 from search.plan import Plan
+from search.refits import Refitted
 from search.result import build_result
 from search.rundir import RunDir
-from search.trials import TrialRow
+from search.trials import TrialRow, summed
 from search.trials_csv import trials_csv
 
 if TYPE_CHECKING:
     from xfer.data.dataset import Dataset, Loading
     from xfer.data.findings import Finding
+    from xfer.features import FeatureStore
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +47,11 @@ class Context:
     """Search score of the best constant answer to the images that choose; None: nobody knows it."""
     findings: tuple[Finding, ...] | None = None
     """The audit's; None: nobody has looked."""
+    features: FeatureStore | None = None
+    """Where trials keep what frozen blocks make of images; None: they compute it."""
+
+
+_NO_PREFIX = {"forwards": 0, "hits": 0, "seconds": 0.0}
 
 
 def write_trials(context: Context, rows: Sequence[TrialRow]) -> None:
@@ -59,7 +66,8 @@ def write_outcome(
     finished: Finished | None,
     *,
     interrupted: bool = False,
-    again_seconds: float = 0.0,
+    again: Refitted | None = None,
+    worker_seconds: float | None = None,
 ) -> dict[str, Any]:
     """Writes all three.
 
@@ -68,7 +76,9 @@ def write_outcome(
         rows: every trial.
         finished: the winner and its test; None: there is none, or not yet.
         interrupted: the search ended from outside, and can be resumed.
-        again_seconds: spent in training the best again.
+        again: what came of training the best again; None: nothing, or not yet.
+        worker_seconds: that workers were there for, from the first epoch of the search to its last;
+            None: not known. What they did not train or validate in is overhead.
 
     Returns:
         The content of result.json.
@@ -76,6 +86,11 @@ def write_outcome(
     from search.report import write_report
 
     plan, run, data, loading = context.plan, context.run, context.data, context.loading
+    again = again or Refitted()
+    busy = sum(row.seconds for row in rows)
+    trained = busy + again.seconds
+    overhead = {} if worker_seconds is None else {"overhead": max(0.0, worker_seconds - busy)}
+    prefix = summed([_NO_PREFIX, again.prefix, *(row.prefix for row in rows)])
     notes = read_openings(run)
     last = notes[-1] if notes else {}
     best = finished.best if finished else _best(rows)
@@ -111,9 +126,15 @@ def write_outcome(
         seconds={
             "total": time.monotonic() - context.began,
             "decode": loading.seconds,
-            "training": round(sum(row.seconds for row in rows) + again_seconds, 3),
+            "prefix": round(prefix["seconds"], 3),
+            "training": round(trained - prefix["seconds"], 3),
+            **overhead,
         },
-        counters={"images_decoded": loading.images_decoded},
+        counters={
+            "images_decoded": loading.images_decoded,
+            "prefix_forwards": int(prefix["forwards"]),
+            "prefix_hits": int(prefix["hits"]),
+        },
     )
     write_trials(context, rows)
     run.write_json(run.result, result)

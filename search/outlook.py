@@ -2,27 +2,44 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from search.check.inspection import Inspection
-from search.forecast import Forecast, Need, Work, forecast, measure_speed
+from search.forecast import Forecast, Need, forecast
 from search.plan import Plan
+from search.rundir import RunDir
+from search.works import describe_each, madds_of, works_of
 
 if TYPE_CHECKING:
+    from search.measuring import Measured
     from search.workers import Slots
 
 
-def foresee(plan: Plan, inspection: Inspection, slots: Slots) -> Forecast:
-    """Time, memory and disk, from the sample recipes and a second of measurement.
+def foresee(
+    plan: Plan,
+    inspection: Inspection,
+    slots: Slots,
+    *,
+    run: RunDir | None = None,
+    asked: bool = True,
+    recorded: Mapping[str, Any] | None = None,
+) -> tuple[Forecast, Measured]:
+    """Time, memory and disk for what is left, from drawn recipes and some seconds of measurement.
 
     Args:
         plan: what is asked for.
         inspection: of it; without problems.
-        slots: room for trials.
+        slots: room for trials, by the rule or as it was asked for.
+        run: that is resumed; None: a new one.
+        asked: the number of workers was asked for; otherwise it is chosen by measuring.
+        recorded: `workers` and `speed` of the manifest of a run that goes on; None: a new one.
     """
+    from search.measuring import measured, recalled
     from xfer.data.folds import STOP_SHARE
-    from xfer.models.assembly import describe
+    from xfer.epoch_answers import MOST_EPOCHS
+    from xfer.speed import model_key
     from xfer.store import default_root
 
     splits = inspection.splits
@@ -32,38 +49,49 @@ def foresee(plan: Plan, inspection: Inspection, slots: Slots) -> Forecast:
     source = inspection.source
     several = source is not None and source.positive is None
     classes = len(source.classes) if source is not None and several else 2
-    works = []
-    for sample in inspection.checked.samples:
-        cost = describe(sample.recipe, classes=classes, size=size, channels=channels)
-        works.append(
-            Work(
-                prefix=cost.prefix_madds,
-                suffix=cost.suffix_madds,
-                epochs=sample.recipe.epochs or plan.budget.epochs,
-                views=sample.recipe.augment.views,
-                weight_bytes=4 * cost.parameters,
-            )
-        )
+    shape = {"classes": classes, "size": size, "channels": channels}
     train, val = len(splits.train), len(splits.val)
     folds = inspection.folds
     if folds is not None:
         train, val = (sum(len(part) for part in parts) // len(folds) for parts in
                       ([fold.train for fold in folds], [fold.stop for fold in folds]))  # fmt: skip
+    rounds = 1 if folds is None else len(folds)
     both = len(splits.train) + len(splits.val)
-    images = both + len(splits.test)
-    rows = images * len(inspection.checked.interpolations)
+    recipes = inspection.checked.recipes
+    described = describe_each(recipes, **shape)
+    how: dict[str, Any] = {
+        "epochs": plan.budget.epochs, "train_images": train, "val_images": val
+    }  # fmt: skip
+    each = [madds_of(one, its, **how) for one, its in zip(recipes, described, strict=True)]
+    frozen = {
+        (model_key(one.model), its.prefix_madds)
+        for one, its in zip(recipes, described, strict=True)
+    }
+    look = None if recorded is None else recalled(slots, recorded)
+    if look is None:
+        look = measured(
+            recipes,
+            described,
+            slots=slots,
+            asked=asked,
+            madds=plan.budget.trials * rounds * sum(each) / len(each)
+            + both * sum(prefix for _, prefix in frozen),
+            shape=shape,
+        )
+    again_images = int(both * (1 - 1 / plan.refit_folds) * (1 - 1 / STOP_SHARE))
+    works = works_of(recipes, described, look.speed, again_images=again_images, stored=True, **how)
+    rows = (both + len(splits.test)) * len(inspection.checked.interpolations)
     heaviest = max(work.weight_bytes for work in works)
-    return forecast(
+    kept = min(max(work.epochs for work in works), MOST_EPOCHS)
+    ahead = forecast(
         works,
-        trials=plan.budget.trials,
+        known=inspection.checked.known,
+        trials=max(plan.budget.trials - (0 if run is None else _told(plan, run)), 0),
         train_images=train,
-        val_images=val,
-        folds=1 if folds is None else len(folds),
+        folds=rounds,
         again=min(plan.refits + (1 if plan.known else 0), plan.budget.trials) if plan.refits else 0,
         again_folds=plan.refit_folds,
-        again_images=int(both * (1 - 1 / plan.refit_folds) * (1 - 1 / STOP_SHARE)),
-        speed=measure_speed(threads=slots.threads, device=slots.device),
-        workers=slots.workers,
+        workers=look.slots.workers,
         minutes=plan.budget.minutes,
         needs=(
             Need(path=default_root(), bytes=rows * size * size * channels, what="decoded images"),
@@ -71,8 +99,28 @@ def foresee(plan: Plan, inspection: Inspection, slots: Slots) -> Forecast:
                 # The last epoch's weights and two moments of Adam, and the best epoch's weights,
                 # of the trials that are kept and those that run.
                 path=Path(plan.options.out).absolute(),
-                bytes=4 * heaviest * (plan.options.keep + slots.workers + 1),
+                bytes=4 * heaviest * (plan.options.keep + look.slots.workers + 1),
                 what="checkpoints",
+            ),
+            Need(
+                # What each trial answered after each epoch; with folds out of fold alone.
+                path=Path(plan.options.out).absolute(),
+                bytes=4 * classes * plan.budget.trials * (both if folds else kept * val),
+                what="answers",
             ),
         ),
     )
+    return ahead, look
+
+
+def _told(plan: Plan, run: RunDir) -> int:
+    """Trials of a run that have ended in earlier sessions."""
+    from search.errors import RunError
+    from search.study import read_rows
+
+    storage = run.study if plan.options.storage is None else plan.options.storage
+    try:
+        rows = read_rows(storage, name=run.name)
+    except RunError:  # it was killed before it had a study, or who opens it to write will tell
+        return 0
+    return sum(row.state not in ("waiting", "running") for row in rows)

@@ -7,13 +7,13 @@ by a model that has not seen it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from search.rundir import RunDir
 from search.sentences import MARGIN
-from search.trials import EpochDone, Event, TrialEnded, TrialRow, TrialStarted
+from search.trials import EpochDone, Event, TrialEnded, TrialRow, TrialStarted, summed
 from search.validation import is_better_than_constant, whose
 from xfer.recipe import Objective, from_json
 
@@ -106,6 +106,8 @@ class Refitted:
     """What a reader has to know of it."""
     seconds: float = 0.0
     """Spent in training them, over all."""
+    prefix: Mapping[str, float] = field(default_factory=dict)
+    """What they asked of frozen blocks, as `TrialRow.prefix`, over all."""
 
 
 def expected_seconds(rows: Sequence[TrialRow], *, folds: int, share: float, workers: int) -> float:
@@ -141,7 +143,7 @@ def read_refits(
         folds: how many there are.
     """
     from xfer.cross_validate import read_out_of_fold
-    from xfer.models.assembly import describe
+    from xfer.models.described import describe
 
     done = {row.params["trial"]: row.number for row in again if row.state == "complete"}
     found = []
@@ -223,8 +225,8 @@ def judge(
             "answer for every image: do not use this model."
         )
     marks += [] if final is None else final.passed_over()
-    seconds = sum(row.seconds for row in again)
-    return Refitted(final=final, mark=" ".join(marks), seconds=seconds)
+    seconds, prefix = sum(row.seconds for row in again), summed(row.prefix for row in again)
+    return Refitted(final=final, mark=" ".join(marks), seconds=seconds, prefix=prefix)
 
 
 def decide(refits: Sequence[Refit], data: Dataset, objective: Objective) -> Final | None:

@@ -11,25 +11,17 @@ from search.amounts import roughly
 from search.basis import has_few
 from search.contact_sheets import sheet_of
 from search.errors import RunError, TrialsError
-from search.keeping import finalists, keep_all_answers, keep_best_checkpoints
+from search.keeping import finalists, first_known, keep_all_answers, keep_best_checkpoints
 from search.outcome import Context, write_trials
-from search.refits import (
-    Refitted,
-    expected_seconds,
-    judge,
-    refit_name,
-    shown_as_trial,
-)
+from search.refits import Refitted, expected_seconds, judge, refit_name, shown_as_trial
 from search.screen import Say
 from search.trials import EpochDone, Event, TrialEnded, TrialRow, trial_seed
 from xfer.errors import ModelFileError
-from xfer.recipe import Recipe, from_json
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from search.progress import Progress
-    from search.space import Trial
     from search.study import Record
     from search.worker import Job
     from search.workers import Slots
@@ -146,16 +138,15 @@ class Running:
             rows: every trial of the search.
             seconds_used: of the search's minutes.
         """
-        from search.experiment import run_trials
-        from search.study import NEVER, Record
+        from search.refit_study import left_out_said
 
-        context, folds = self._context, self._refit_folds
-        run, plan, data = context.run, context.plan, context.data
+        run, plan, data = self._context.run, self._context.plan, self._context.data
+        folds = self._refit_folds
         if folds is None or not plan.refits:
             return Refitted()
         keep_all_answers(run, rows, data, plan.objective, folds=self._folds is not None)
         asked = finalists(run, rows, keep=plan.refits)
-        best = self._affordable(asked)
+        best = self._affordable(asked, rows)
         if len(best) < 2 and len(asked) > len(best):
             return Refitted(
                 mark="The best trials were not trained again: it would have taken about "
@@ -164,64 +155,76 @@ class Running:
             )
         if not best or (len(best) == 1 and not has_few(data)):
             return Refitted()
-        recipes = {row.number: row.recipe for row in rows}
-
-        def recipe_of(trial: Trial) -> Recipe:
-            return from_json(recipes[trial.suggest_int("trial", 0, 2**31)])
-
-        run.refits.mkdir(exist_ok=True)
-        with Record(
-            run.refit_study,
-            name=f"{run.name}.refits",
-            seed=trial_seed(plan.options.seed, _REFITS),
-            epochs=plan.budget.epochs,
-            folds=len(folds),
-            known={refit_name(row): {"trial": row.number} for row in best},
-            about={"space": plan.space.path.name, "objective": plan.objective.name},
-            pruner=NEVER,
-        ) as record:
-            record.requeue()
-            there = record.rows()
-            if any(row.state == "waiting" for row in there):
-                limit = None
-                if plan.budget.minutes is not None:
-                    left = 60 * plan.budget.minutes - seconds_used
-                    waits = {row.name for row in there if row.state == "waiting"}
-                    meant = [row for row in rows if refit_name(row) in waits]
-                    limit = _GRACE * max(left, self._expected(meant)) + 60
-                why = "to choose among them" if len(best) > 1 else "for its threshold"
-                self._say(
-                    f"Training {', '.join(map(refit_name, best))} again, on {len(folds)} folds, "
-                    f"{why}."
-                )
-                self._start_ray()
-                progress = self._progress(
-                    trials=len(there),
-                    folds=folds,
-                    minutes=None if limit is None else limit / 60,
-                    told=[shown_as_trial(row, there) for row in there],
-                )
-                try:
-                    with progress:
-                        run_trials(
-                            record,
-                            recipe_of,
-                            job=self._job(folds, run.refit_checkpoints),
-                            slots=self._slots,
-                            trials=len(there),
-                            out=run.ray,
-                            limit_s=limit,
-                            watchers=(lambda event: progress(shown_as_trial(event, there)),),
-                        )
-                except TrialsError as error:  # all of them broke: the search still has a result
-                    return Refitted(mark=f"The best trials could not be trained again: {error}")
-            again = record.rows()
         try:
-            return judge(run, best, again, data, plan.objective, folds=len(folds))
+            again = self._train_again(best, rows, folds, seconds_used=seconds_used)
+            found = judge(run, best, again, data, plan.objective, folds=len(folds))
+        except TrialsError as error:  # all of them broke: the search still has a result
+            found = Refitted(mark=f"The best trials could not be trained again: {error}")
         except ModelFileError as error:
             raise RunError(
                 f"{error} Delete {run.refits}, and --resume trains the best again."
             ) from error
+        fewer = left_out_said(asked, best, self._expected(asked))
+        return replace(found, mark=" ".join(text for text in (fewer, found.mark) if text))
+
+    def _train_again(
+        self,
+        best: Sequence[TrialRow],
+        rows: Sequence[TrialRow],
+        folds: tuple[Fold, ...],
+        *,
+        seconds_used: float,
+    ) -> list[TrialRow]:
+        """Trains what is left of these finalists, and returns the trials of their study."""
+        from search.experiment import run_trials
+        from search.refit_study import RefitRecord, recipes_again
+
+        run, plan = self._context.run, self._context.plan
+        with RefitRecord(
+            run,
+            best,
+            seed=trial_seed(plan.options.seed, _REFITS),
+            epochs=plan.budget.epochs,
+            folds=len(folds),
+            about={"space": plan.space.path.name, "objective": plan.objective.name},
+        ) as record:
+            record.requeue()
+            waiting, aside, there = record.waiting(), record.set_aside(), record.rows()
+            if not waiting:
+                return there
+            limit = None
+            if plan.budget.minutes is not None:
+                left = 60 * plan.budget.minutes - seconds_used
+                names = {row.name for row in waiting}
+                meant = [row for row in rows if refit_name(row) in names]
+                limit = _GRACE * max(left, self._expected(meant)) + 60
+            why = "to choose among them" if len(best) > 1 else "for its threshold"
+            self._say(
+                f"Training {', '.join(map(refit_name, best))} again, on {len(folds)} folds, {why}."
+            )
+            for row in aside:  # the search was extended since
+                self._say(f"{str(row.name).capitalize()} is no finalist any more, and waits.")
+            self._start_ray()
+            trials = record.told + len(waiting)
+            shown = [shown_as_trial(row, there) for row in there if row not in aside]
+            progress = self._progress(
+                trials=trials,
+                folds=folds,
+                minutes=None if limit is None else limit / 60,
+                told=shown,
+            )
+            with progress:
+                run_trials(
+                    record,
+                    recipes_again(rows),
+                    job=self._job(folds, run.refit_checkpoints),
+                    slots=self._slots,
+                    trials=trials,
+                    out=run.ray,
+                    limit_s=limit,
+                    watchers=(lambda event: progress(shown_as_trial(event, there)),),
+                )
+            return record.rows()
 
     def _keep(self, rows: Sequence[TrialRow]) -> None:
         """Brings the run's files up to date with the study."""
@@ -232,19 +235,17 @@ class Running:
         )
         keep_best_checkpoints(context.run, rows, keep=plan.options.keep, refits=plan.refits)
         again = finalists(context.run, rows, keep=plan.refits)
-        self._reserved = self._expected(self._affordable(again))
+        self._reserved = self._expected(self._affordable(again, rows))
 
-    def _affordable(self, rows: Sequence[TrialRow]) -> Sequence[TrialRow]:
-        """As many of the finalists, from the first, as --minutes has time for."""
+    def _affordable(
+        self, asked: Sequence[TrialRow], rows: Sequence[TrialRow]
+    ) -> Sequence[TrialRow]:
+        """As many of these finalists, of all trials, as --minutes has time for."""
+        from search.refit_study import affordable
+
         minutes = self._context.plan.budget.minutes
-        if minutes is None:
-            return rows
-        fitting = [
-            count
-            for count in range(len(rows) + 1)
-            if self._expected(rows[:count]) <= MOST_FOR_REFITS * 60 * minutes
-        ]
-        return rows[: max(fitting)]
+        limit = None if minutes is None else MOST_FOR_REFITS * 60 * minutes
+        return affordable(asked, first_known(rows), self._expected, limit_s=limit)
 
     def _expected(self, rows: Sequence[TrialRow]) -> float:
         """Seconds that training finalists again takes."""
@@ -269,6 +270,7 @@ class Running:
             checkpoints=checkpoints,
             threads=self._slots.threads,
             device=self._slots.device,
+            features=self._context.features,
             folds=folds,
         )
 

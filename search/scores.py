@@ -97,7 +97,7 @@ def score(
     net: Any, data: Dataset, part: str, calibration: Calibration, *, threshold: float | None
 ) -> Measured:
     """Metrics of a model on one part of the data."""
-    from xfer.steps import predict_logits
+    from xfer.logits import predict_logits
 
     rows = data.splits[part]
     device = next(net.parameters()).device

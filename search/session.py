@@ -28,6 +28,7 @@ from search.options import Options
 from search.outcome import Context, write_outcome
 from search.outlook import foresee
 from search.plan import Plan, make_plan
+from search.prefixes import feature_store
 from search.rundir import RunDir, create_run, resume_run
 from search.screen import Say, tell_end, tell_findings, tell_parts, tell_plan
 from search.skill import constant_of
@@ -36,7 +37,7 @@ from search.strict import refuse_findings
 from search.whole import Folded
 
 if TYPE_CHECKING:
-    from search.workers import Slots
+    from search.measuring import Measured
 
 
 class Interrupted(Exception):
@@ -74,8 +75,12 @@ def search(options: Options, *, argv: Sequence[str], say: Say) -> None:
     tell_plan(plan, inspection, say)
     if inspection.checked.problems:
         raise SpaceError(together(inspection.checked.problems))
-    slots = plan_slots(workers=options.workers, gpus_per_trial=options.gpus_per_trial)
-    ahead = foresee(plan, inspection, slots)
+    begun = (old or {}).get("workers")  # a run that goes on keeps its number of workers
+    workers = begun["workers"] if begun and options.workers is None else options.workers
+    slots = plan_slots(workers=workers, gpus_per_trial=options.gpus_per_trial)
+    ahead, measured = foresee(
+        plan, inspection, slots, run=run, asked=workers is not None, recorded=old
+    )
     for line in said(ahead):
         say(line)
     if ahead.problems():
@@ -91,7 +96,8 @@ def search(options: Options, *, argv: Sequence[str], say: Say) -> None:
         run.write_json(run.manifest, manifest)
         try:
             _run(
-                run, plan, inspection, slots=slots, manifest=manifest, old=old, began=began, say=say
+                run, plan, inspection, measured=measured, manifest=manifest, old=old, began=began,
+                say=say,
             )  # fmt: skip
         except KeyboardInterrupt:
             raise Interrupted(options.resume_command(run.name)) from None
@@ -102,7 +108,7 @@ def _run(
     plan: Plan,
     inspection: Inspection,
     *,
-    slots: Slots,
+    measured: Measured,
     manifest: dict[str, Any],
     old: Mapping[str, Any] | None,
     began: float,
@@ -114,6 +120,7 @@ def _run(
     from search.workers import start_ray
     from xfer.data.audit import audit
 
+    slots = measured.slots
     say(f"Run: {run.root}")
     data, loading = load_images(plan, inspection.checked.interpolations)
     about = {"digest": loading.digest, "images": loading.images, "patients": loading.patients}
@@ -127,10 +134,8 @@ def _run(
         resume = plan.options.resume_command(run.name)
         refuse_findings(found.findings, where=str(run.audit), resume=resume)
     manifest |= {
-        "workers": {
-            "workers": slots.workers, "threads": slots.threads, "device": slots.device,
-            "gpus_per_trial": slots.gpus_per_trial,
-        },
+        "workers": measured.to_json(),
+        "speed": measured.speed.to_json(),
         "data": about,
         "weights": _weights(inspection.checked.backbones),
     }  # fmt: skip
@@ -141,6 +146,7 @@ def _run(
     context = Context(
         run=run, plan=plan, data=data, loading=loading, columns=tuple(columns), began=began,
         constant=constant_of(plan.objective, data, folds), findings=found.findings,
+        features=feature_store(plan, (s.recipe for s in inspection.checked.samples)),
     )  # fmt: skip
     storage = run.study if plan.options.storage is None else plan.options.storage
     with (
@@ -199,7 +205,13 @@ def _run(
             raise
         rows = record.rows()
         keep_best_checkpoints(run, rows, keep=plan.options.keep, refits=plan.refits)
-        result = write_outcome(context, rows, finished, again_seconds=refitted.seconds)
+        result = write_outcome(
+            context,
+            rows,
+            finished,
+            again=refitted,
+            worker_seconds=record.seconds_used * slots.workers,
+        )
     tell_end(run, result, say)
 
 

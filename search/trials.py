@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any, Literal
@@ -70,9 +70,24 @@ class TrialRow:
     """Spent in training and validation, over all epochs."""
     ended: str
     """Why it ended, in words; empty while it has not."""
+    prefix: Mapping[str, float] = field(default_factory=dict)
+    """What it asked of frozen blocks, as `xfer.features.Counts`, over all epochs."""
     cost: float | None = None
     """What the space minimises: the model's parameters, or milliseconds per image; None: not known
     yet, or the space maximises a score alone."""
+
+
+def summed(each: Iterable[Mapping[str, float]]) -> dict[str, float]:
+    """Numbers of the same name, added; one that is missing is 0.
+
+    >>> summed([{"hits": 1}, {"hits": 2, "forwards": 4}])
+    {'hits': 3, 'forwards': 4}
+    """
+    found: dict[str, float] = {}
+    for numbers in each:
+        for name, number in numbers.items():
+            found[name] = found.get(name, 0) + number
+    return found
 
 
 def trial_seed(run: int, number: int) -> int:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from search.rundir import RunDir
 from search.trials import TrialRow
@@ -30,6 +30,9 @@ class Answers:
     """int64 (images,), positions in the data."""
     eligible: bool
     """They are shown to be better than the same answer for every image."""
+    epochs: np.ndarray | None
+    """float32 (epochs, images, classes), in their order, of each epoch that
+    `xfer.epoch_answers` keeps; None: with folds, or of a trial that began before they were kept."""
 
 
 def keep_answers(
@@ -46,8 +49,10 @@ def keep_answers(
     """
     if run.answers(row.number).exists() or not run.checkpoint(row.number).is_dir():
         return
-    logits, labels, rows = _of_checkpoint(run, row, data, folds=folds)
-    write_answers(run, row.number, data, objective, logits=logits, labels=labels, rows=rows)
+    logits, labels, rows, epochs = _of_checkpoint(run, row, data, folds=folds)
+    write_answers(
+        run, row.number, data, objective, logits=logits, labels=labels, rows=rows, epochs=epochs
+    )
 
 
 def judge(
@@ -62,7 +67,7 @@ def judge(
     Returns:
         a mark; None where it is shown to be better than the same answer for every image.
     """
-    logits, labels, rows = _of_checkpoint(run, row, data, folds=folds)
+    logits, labels, rows, _ = _of_checkpoint(run, row, data, folds=folds)
     if is_better_than_constant(data, objective, logits, labels, rows):
         return None
     return (
@@ -73,17 +78,20 @@ def judge(
 
 def _of_checkpoint(
     run: RunDir, row: TrialRow, data: Dataset, *, folds: bool
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Logits of the epoch that counts, or of all folds so far; labels, and positions."""
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray | None]:
+    """Logits of the epoch that counts, or of all folds so far; labels, positions, and all epochs.
+
+    Those of folds have nothing to do with these images.
+    """
     from xfer.checkpoint import read_best
     from xfer.cross_validate import read_out_of_fold
 
     checkpoint = run.checkpoint(row.number)
     if folds:
         out = read_out_of_fold(checkpoint, len(row.scores))
-        return out.logits, out.labels, out.rows
+        return out.logits, out.labels, out.rows, None
     best = read_best(checkpoint)
-    return best.logits, best.labels, data.splits["val"]
+    return best.logits, best.labels, data.splits["val"], best.epochs
 
 
 def write_answers(
@@ -95,6 +103,7 @@ def write_answers(
     logits: np.ndarray,
     labels: np.ndarray,
     rows: np.ndarray,
+    epochs: np.ndarray | None = None,
 ) -> None:
     """Judges a trial's answers, and writes them.
 
@@ -106,6 +115,7 @@ def write_answers(
         logits: float64 (images, classes).
         labels: int64 (images,).
         rows: int64 (images,), positions in the data.
+        epochs: float32 (epochs, images, classes), those of all epochs; None: they are not known.
     """
     import numpy as np
 
@@ -113,8 +123,9 @@ def write_answers(
     better = is_better_than_constant(data, objective, logits, labels, rows)
     file.parent.mkdir(exist_ok=True)
     writing = file.with_suffix(".writing")
+    known: dict[str, Any] = {} if epochs is None else {"epochs": epochs}
     with writing.open("wb") as opened:
-        np.savez(opened, logits=logits, labels=labels, rows=rows, eligible=better)
+        np.savez(opened, logits=logits, labels=labels, rows=rows, eligible=better, **known)
     writing.replace(file)
 
 
@@ -181,6 +192,7 @@ def read_answers(run: RunDir, number: int) -> Answers | None:
             labels=arrays["labels"],
             rows=arrays["rows"],
             eligible=eligible,
+            epochs=arrays.get("epochs"),
         )
 
 

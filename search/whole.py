@@ -38,13 +38,21 @@ def train_whole(
     Returns:
         the folder.
     """
-    from xfer.numerics import set_threads
+    from xfer.features import Features
+    from xfer.numerics import pick_device, set_threads
     from xfer.train import fit
 
     set_threads(folded.threads)
     seed = trial_seed(folded.seed, best.number)
+    device = pick_device()
     for _ in fit(
-        from_json(best.recipe), data.without("test"), objective, seed=seed, checkpoint=folder
+        from_json(best.recipe),
+        data.without("test"),
+        objective,
+        seed=seed,
+        checkpoint=folder,
+        device=device,
+        features=Features.of_data(data.without("test"), device=device),
     ):
         pass
     return folder

@@ -39,6 +39,8 @@ class Job:
     """Of torch, in one worker."""
     device: str
     """`cpu` or `cuda`."""
+    features: Any = None
+    """The `xfer.features.FeatureStore`; None: frozen blocks are computed each time."""
     folds: tuple[Any, ...] | None = None
     """`xfer.data.folds.Fold`s that every trial is scored on; None: the validation part is."""
 
@@ -57,7 +59,9 @@ Raises `Infeasible`, or anything else for what is broken."""
 def train(config: Mapping[str, Any], job: Job) -> Iterator[dict[str, Any]]:
     """Trains by `xfer.train.fit`, or by `xfer.cross_validate` where there are folds."""
     from xfer.cost import cost_of
-    from xfer.cross_validate import FoldsResult, cross_validate
+    from xfer.cross_validate import cross_validate
+    from xfer.features import Features
+    from xfer.folds_result import FoldsResult
     from xfer.models.interpolation import interpolation_of
     from xfer.numerics import is_out_of_memory, set_threads
     from xfer.train import fit
@@ -71,6 +75,8 @@ def train(config: Mapping[str, Any], job: Job) -> Iterator[dict[str, Any]]:
             "checkpoint": job.checkpoints / str(config["number"]),
             "device": job.device,
         }
+        if job.features is not None:
+            how["features"] = Features.of_data(data, device=job.device, settings=job.features)
         if job.objective.minimise is not None and config["cost"] is None:
             _, size, _, channels = data.pixels[data.splits["train"][:1]].shape
             yield {

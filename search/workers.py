@@ -17,7 +17,7 @@ import tempfile
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import ray
@@ -105,6 +105,27 @@ def plan(
         gpus_per_trial=share,
         device="cuda" if share else "cpu",
     )
+
+
+def candidates(slots: Slots, *, cpus: int | None = None) -> list[Slots]:
+    """Ways to share out the cores: `slots`, then half as many workers, then one.
+
+    One worker with several threads can be the fastest where memory, not arithmetic, is what steps
+    wait for. On GPUs there is no choice.
+
+    Args:
+        slots: by the rule of `plan`.
+        cpus: Cores; None: those this process may use.
+
+    >>> first = plan(cpus=4, gpus=0)
+    >>> [(each.workers, each.threads) for each in candidates(first, cpus=4)]
+    [(4, 1), (2, 2), (1, 4)]
+    """
+    if slots.device != "cpu":
+        return [slots]
+    cpus = count_cpus() if cpus is None else cpus
+    counts = sorted({slots.workers, max(1, slots.workers // 2), 1}, reverse=True)
+    return [replace(slots, workers=count, threads=cpus // count) for count in counts]
 
 
 def environment(slots: Slots) -> dict[str, str]:

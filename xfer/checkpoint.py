@@ -3,7 +3,7 @@
 A checkpoint folder holds `last.safetensors` and `best.safetensors`, each complete in itself:
 tensors, validation's logits, and in the header recipe, objective, seed, digest of the data
 and the history of epochs. `last` is written first and has all that `best` has: where a kill fell
-between the two, `best` is made again from it.
+between the two, `best` is made again from it. Only `last` has all epochs' answers to validation.
 
 Only tensors that training changes are written. The frozen rest is assembled again from recipe, seed
 and weights, and its digest compared. Random states are not kept because there are none: every epoch
@@ -21,14 +21,14 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 import torch
-from scipy.special import softmax
 from torch import Tensor
 
+from xfer.epoch_answers import with_epoch
 from xfer.errors import ModelFileError
 from xfer.models.assembly import assemble
 from xfer.models.net import Net
 from xfer.recipe import from_json
-from xfer.tensorfile import Header, digest, prepare_folder, read_file, write_file
+from xfer.tensorfile import Header, digest_by_tensor, prepare_folder, read_file, write_file
 
 _FORMAT = 2
 
@@ -66,11 +66,9 @@ class Best:
     """(images, classes) of the validation part, in the order of the split."""
     labels: npt.NDArray[np.int64]
     """(images,) of the same."""
-
-    @property
-    def probabilities(self) -> npt.NDArray[np.float64]:
-        """Their softmax, (images, classes); of very sure answers it is 0 or 1."""
-        return softmax(self.logits, axis=1)
+    epochs: npt.NDArray[np.float32] | None
+    """(epochs, images, classes), logits of each epoch that `xfer.epoch_answers` keeps; None of a
+    run that began before they were kept."""
 
 
 class Checkpoint:
@@ -80,11 +78,10 @@ class Checkpoint:
     """
 
     def __init__(self, folder: Path, run: Run, net: Net, optimizer: torch.optim.Optimizer) -> None:
-        self.folder = folder
-        self.run = run
-        self.net = net
-        self.optimizer = optimizer
-        self.frozen = digest(frozen_tensors(net))
+        self.folder, self.run = folder, run
+        self.net, self.optimizer = net, optimizer
+        self.frozen = digest_by_tensor(frozen_tensors(net), net.known_digests())
+        self._epochs: dict[str, Tensor] | None = {}
 
     def resume(self) -> list[dict[str, Any]]:
         """Loads `last` into model and optimiser, and returns its history of epochs.
@@ -103,6 +100,7 @@ class Checkpoint:
         _load_model(self.net, tensors["model"], header, self.folder, frozen=self.frozen)
         self._load_optimizer(tensors.get("optimizer", {}), header["optimizer"])
         history: list[dict[str, Any]] = header["history"]
+        self._epochs = tensors.get("epochs")
         if history[-1]["best"] and self._epoch_of_best() != history[-1]["epoch"]:
             self._write("best", header, tensors)
         return history
@@ -132,11 +130,11 @@ class Checkpoint:
                 for key, value in values.items()
                 if isinstance(value, Tensor)
             },
-            "val": {
-                "logits": torch.from_numpy(logits),
-                "labels": torch.from_numpy(labels),
-            },
+            "val": {"logits": torch.from_numpy(logits), "labels": torch.from_numpy(labels)},
         }
+        if self._epochs is not None:  # some are missing where a run began before they were kept
+            self._epochs = with_epoch(self._epochs, logits, history)
+            tensors["epochs"] = self._epochs
         header: Header = {
             "format": _FORMAT,
             "run": asdict(self.run),
@@ -152,8 +150,8 @@ class Checkpoint:
             self._write("best", header, tensors)
 
     def _write(self, which: Which, header: Header, tensors: Tensors) -> None:
-        if which == "best":  # nobody goes on from it
-            tensors = {part: named for part, named in tensors.items() if part != "optimizer"}
+        if which == "best":  # nobody goes on from it, and epochs come after it
+            tensors = {part: tensors[part] for part in ("model", "val")}
         write_file(path_of(self.folder, which), header, tensors)
 
     def _load_optimizer(
@@ -184,17 +182,19 @@ def path_of(folder: Path, which: Which) -> Path:
 
 
 def read_best(folder: Path) -> Best:
-    """The best epoch's result and its validation logits, without building the model.
+    """The best epoch's result and validation's logits, without building the model.
 
     Raises:
         ModelFileError: there is none, or it is damaged.
     """
     header, tensors = _read_best(folder)
+    epochs = tensors.get("epochs")
     return Best(
         run=Run(**header["run"]),
         result=header["history"][-1],
         logits=tensors["val"]["logits"].numpy(),
         labels=tensors["val"]["labels"].numpy(),
+        epochs=None if epochs is None else epochs["logits"].numpy(),
     )
 
 
@@ -223,7 +223,8 @@ def restore_best(folder: Path, *, device: torch.device | str = "cpu") -> Net:
         channels=run.channels,
         seed=run.seed,
     )
-    _load_model(net, tensors["model"], header, folder, frozen=digest(frozen_tensors(net)))
+    frozen = digest_by_tensor(frozen_tensors(net), net.known_digests())
+    _load_model(net, tensors["model"], header, folder, frozen=frozen)
     return net.to(device).eval()
 
 
@@ -267,12 +268,15 @@ def _read(folder: Path, which: Which) -> tuple[Header, Tensors]:
 
 
 def _read_best(folder: Path) -> tuple[Header, Tensors]:
-    """`best`, or `last` where a kill fell between the writing of the two."""
+    """`best`, or `last` where it is the best or a kill fell between the two; with all epochs."""
+    epochs: Tensors = {}
     if path_of(folder, "last").exists():
         header, tensors = _read(folder, "last")
         if header["history"][-1]["best"]:
             return header, tensors
-    return _read(folder, "best")
+        epochs = {part: named for part, named in tensors.items() if part == "epochs"}
+    header, tensors = _read(folder, "best")
+    return header, tensors | epochs
 
 
 def _compare(folder: Path, header: Header, run: Run) -> None:

@@ -1,15 +1,16 @@
 """What is a chunk of the store, and when is one believed?
 
 A chunk is two files: `NAME.raw`, equal rows one after another, and `NAME.json`, which names the
-rows and holds size and digest of the data. Both are written under another name, flushed and
-renamed, the JSON last: a chunk without a whole JSON, or whose data has another size, is as good as
-absent.
+rows and holds size and digest of the data, and what making it took. Both are written under another
+name, flushed and renamed, the JSON last: a chunk without a whole JSON, or whose data has another
+size, is as good as absent.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import secrets
 from collections.abc import Iterator
@@ -43,6 +44,8 @@ class Chunk:
     """Digest of what each row was made of, in the order of the data."""
     data: str
     """Digest of the data."""
+    seconds: float
+    """Wall seconds that making the rows took; 0 where that is not known."""
 
 
 def read_chunk(manifest: Path, row_bytes: int) -> Chunk | None:
@@ -54,7 +57,12 @@ def read_chunk(manifest: Path, row_bytes: int) -> Chunk | None:
         size = manifest.with_suffix(".raw").stat().st_size
         if not whole or body["bytes"] != size or size != len(rows) * row_bytes:
             return None
-        return Chunk(name=manifest.stem, rows=rows, data=str(body["data"]))
+        return Chunk(
+            name=manifest.stem,
+            rows=rows,
+            data=str(body["data"]),
+            seconds=_seconds(body.get("seconds")),
+        )
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
@@ -65,6 +73,13 @@ def read_chunks(folder: Path, row_bytes: int) -> Iterator[Chunk]:
         chunk = read_chunk(manifest, row_bytes)
         if chunk is not None:
             yield chunk
+
+
+def _seconds(value: object) -> float:
+    """0 for what is no time: it decides what is evicted first, not what is believed."""
+    if isinstance(value, int | float) and 0 <= value < math.inf:
+        return float(value)
+    return 0.0
 
 
 def sweep(folder: Path, believed: set[str]) -> None:
@@ -110,18 +125,20 @@ class ChunkWriter:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.bytes = 0
+        self.seconds = 0.0
         self.rows: list[str] = []
         self._digest = hashlib.blake2b(digest_size=16)
         self._path = folder / f"{TEMPORARY}{os.getpid()}-{secrets.token_hex(8)}"
         self._file = self._path.open("wb")
 
-    def add(self, row: str, values: np.ndarray) -> None:
-        """Appends one row; raises OSError."""
+    def add(self, row: str, values: np.ndarray, *, seconds: float) -> None:
+        """Appends one row that took so long to make; raises OSError."""
         data = np.ascontiguousarray(values).tobytes()
         self._file.write(data)
         self._digest.update(data)
         self.rows.append(row)
         self.bytes += len(data)
+        self.seconds += seconds
 
     def finish(self) -> Chunk:
         """Makes the chunk one that is believed; raises OSError. There has to be a row."""
@@ -133,13 +150,13 @@ class ChunkWriter:
         name = blake2b(data.encode(), *(row.encode() for row in rows))
         raw = self.folder / f"{name}.raw"
         self._path.replace(raw)
-        body = {"bytes": self.bytes, "data": data, "rows": rows}
+        body = {"bytes": self.bytes, "data": data, "rows": rows, "seconds": self.seconds}
         try:
             write_whole(raw.with_suffix(".json"), json.dumps(body))
         except OSError:
             raw.unlink(missing_ok=True)  # the disk is full: do not keep what nobody can use
             raise
-        return Chunk(name=name, rows=rows, data=data)
+        return Chunk(name=name, rows=rows, data=data, seconds=self.seconds)
 
     def abandon(self) -> None:
         """Leaves nothing of an unfinished chunk."""

@@ -35,7 +35,8 @@ def cost_of(
         RecipeError: the model cannot be built.
     """
     from xfer.latency import measure_latency
-    from xfer.models.assembly import assemble, describe
+    from xfer.models.assembly import assemble
+    from xfer.models.described import describe
 
     shape = {"classes": classes, "size": size, "channels": channels}
     if what == "parameters":

@@ -8,8 +8,9 @@ honest answers as there are images: thresholds are chosen on them.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,49 +28,17 @@ from xfer.evaluate.answers import ranked
 from xfer.evaluate.jackknife import leave_out_scores
 from xfer.evaluate.metrics import evaluate_binary, evaluate_classes
 from xfer.evaluate.objectives import search_score
+from xfer.features import Features
+from xfer.folds_result import FoldsResult
+from xfer.inputs import Inputs
+from xfer.logits import predict_logits
 from xfer.numerics import pick_device, seed_of
 from xfer.recipe import Objective, Recipe, to_json
-from xfer.steps import Data, Rows, predict_logits, strata
+from xfer.steps import Data, Rows, strata
 from xfer.tensorfile import read_file, write_file
 from xfer.train import EpochResult, fit
 
 _FOLD = 5  # what a seed is for, beside those of xfer.seen and xfer.train
-
-
-@dataclass(frozen=True, kw_only=True)
-class FoldsResult:
-    """What the folds so far brought."""
-
-    epoch: int
-    """Folds that are finished; the first is 1. It is what a search counts as a step."""
-    train: dict[str, float]
-    """`loss` and `accuracy` of the chosen epochs, as `EpochResult.train`; means over the folds."""
-    val: dict[str, float]
-    """`loss` and all of `xfer.evaluate.metrics` of what was scored; means over the folds. With two
-    classes each fold's are at its own best threshold."""
-    search_score: float
-    """Mean over the folds: it ranks and prunes, and estimates nothing."""
-    scores: list[float]
-    """The search score of each fold, in their order: paired with another recipe's."""
-    epochs: list[int]
-    """The epoch that each fold's training part chose."""
-    lr: float
-    """The head's learning rate in the last fold's chosen epoch."""
-    seconds: float
-    """The last fold's."""
-    threshold: None = None
-    """There is none: every fold has its own."""
-    best: bool = True
-    """Always: a mean over more folds takes the place of the one before."""
-    stopped: None = None
-    """Folds are not stopped early."""
-    left_out: list[list[float]] = field(default_factory=list)
-    """Of each fold, in their order, `EpochResult.left_out` of what was scored; empty of folds that
-    were finished before there was such a thing."""
-
-    def to_dict(self) -> dict[str, Any]:
-        """As plain values that JSON holds without loss."""
-        return asdict(self)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -117,6 +86,7 @@ def cross_validate(
     seed: int,
     checkpoint: Path,
     device: torch.device | str | None = None,
+    features: Features | None = None,
 ) -> Iterator[EpochResult | FoldsResult]:
     """Trains and scores a recipe fold by fold.
 
@@ -130,6 +100,7 @@ def cross_validate(
         seed: 0 or more; each fold draws its own from it.
         checkpoint: folder; each fold has one in it, and leaves its answers there.
         device: None takes `xfer.numerics.pick_device()`.
+        features: as of `fit`.
 
     Yields:
         an `EpochResult` after each epoch within a fold, where the caller may stop but has nothing
@@ -162,20 +133,28 @@ def cross_validate(
             val=fold.val,
             objective=objective,
             device=device,
+            features=features,
         )
         result = one.before()
         if result is None:
             best: dict[str, Any] = {}
-            seconds = 0.0
+            seconds, prefix = 0.0, Counter[str]()
             of_fold = seed_of(seed, 0, _FOLD, number) % 2**32
             for epoch in fit(
-                recipe, one.data, objective, seed=of_fold, checkpoint=one.folder, device=device
+                recipe,
+                one.data,
+                objective,
+                seed=of_fold,
+                checkpoint=one.folder,
+                device=device,
+                features=features,
             ):
                 seconds += epoch.seconds
+                prefix.update(epoch.prefix)
                 if epoch.best:
                     best = epoch.to_dict()
                 yield epoch
-            result = one.score(best, seconds)
+            result = one.score(recipe, best, seconds, prefix, seed=of_fold)
         done.append(result)
         yield FoldsResult(
             epoch=number + 1,
@@ -187,6 +166,7 @@ def cross_validate(
             lr=result["lr"],
             seconds=result["seconds"],
             left_out=[each.get("left_out", []) for each in done],
+            prefix=result.get("prefix", {}),
         )
 
 
@@ -224,6 +204,7 @@ class _Round:
     val: Rows
     objective: Objective
     device: torch.device
+    features: Features | None
 
     def before(self) -> dict[str, Any] | None:
         """What a finished fold has left; None where it is not finished."""
@@ -237,15 +218,38 @@ class _Round:
             )
         return header["result"]
 
-    def score(self, best: Mapping[str, Any], seconds: float) -> dict[str, Any]:
+    def score(
+        self,
+        recipe: Recipe,
+        best: Mapping[str, Any],
+        seconds: float,
+        prefix: Counter[str],
+        *,
+        seed: int,
+    ) -> dict[str, Any]:
         """Scores the chosen epoch on the fold, and keeps its answers in place of the model.
 
         Args:
+            recipe: of the model.
             best: the chosen epoch's `EpochResult` as a dict.
             seconds: of training.
+            prefix: of training, as `EpochResult.prefix`, summed.
+            seed: of training.
         """
         net = restore_best(self.folder, device=self.device)
-        logits = predict_logits(net, self.data.pixels, self.val, device=self.device)
+        inputs = Inputs(
+            net,
+            recipe,
+            self.data.pixels,
+            train=self.val[:0],
+            val=self.val,
+            device=self.device,
+            seed=seed,
+            features=self.features,
+            exact=self.features is not None and self.features.settings.exact,
+        )
+        logits = predict_logits(net, self.data.pixels, self.val, device=self.device, inputs=inputs)
+        prefix.update(asdict(inputs.counts))
         probabilities = ranked(self.objective, logits.numpy())
         labels = self.data.labels[self.val]
         subgroups = strata(self.objective, self.data, self.val)
@@ -271,6 +275,7 @@ class _Round:
             "lr": best["lr"],
             "seconds": seconds,
             "left_out": left_out.tolist(),
+            "prefix": dict(prefix),
         }
         tensors = {"rows": self.val, "logits": logits.numpy(), "labels": labels}
         write_file(

@@ -16,8 +16,8 @@ from xfer.data.decode import SUFFIXES, DecodeError, decode_image, looks_like_ima
 from xfer.errors import DataError
 from xfer.evaluate.calibration import Calibration, moved
 from xfer.exported import Exported
+from xfer.logits import predict_logits
 from xfer.numerics import pick_device
-from xfer.steps import predict_logits
 
 
 def predict(

@@ -15,10 +15,12 @@ import numpy.typing as npt
 import torch
 
 from xfer.data.folds import Fold
-from xfer.models.assembly import assemble, describe
+from xfer.features import Features
+from xfer.inputs import Inputs
+from xfer.models.assembly import assemble
+from xfer.models.described import describe
 from xfer.models.table import TABLE
 from xfer.recipe import Head, Pretrained, Recipe
-from xfer.seen import to_images
 from xfer.steps import Data, Rows, batches
 
 STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
@@ -59,6 +61,7 @@ def probe(
     device: torch.device | str,
     folds: Sequence[Fold] = (),
     weights: Literal["imagenet", "none"] = "imagenet",
+    features: Features | None = None,
 ) -> Probe:
     """Fits on train, chooses the penalty on val, and answers for the parts that are asked.
 
@@ -70,31 +73,38 @@ def probe(
         folds: fitted on each one's train, the penalty chosen on its `stop`, to answer for its
             `val`.
         weights: `none` for first weights drawn at random, which a test may want.
+        features: exact ones of these images, kept on disk; None: they are computed.
 
     Raises:
         WeightsError: the weights are not on this machine.
     """
     parts = {name: data.splits[name] for name in dict.fromkeys(("train", "val", *asked))}
     _, size, _, channels = data.pixels[parts["train"][:1]].shape
-    net = assemble(
-        _recipe(backbone, weights), classes=len(data.classes), size=size, channels=channels, seed=0
-    )
-    net = net.to(device).eval()
+    recipe = _recipe(backbone, weights)
+    net = assemble(recipe, classes=len(data.classes), size=size, channels=channels, seed=0)
     wanted = [*parts.values(), *(part for fold in folds for part in fold.parts)]
     rows: Rows = np.unique(np.concatenate(wanted))
-    step = int(np.clip(2**22 // size**2, 32, 256))
+    inputs = Inputs(
+        net.to(device).eval(),
+        recipe,
+        data.pixels,
+        train=rows[:0],
+        val=rows,
+        device=torch.device(device),
+        seed=0,
+        features=features,
+        exact=True,
+    )
     with torch.inference_mode():
-        seen = [
-            net.prefix(to_images(data.pixels[part], torch.device(device))).cpu().double()
-            for part in batches(rows, step)
-        ]
-    features = torch.cat(seen).numpy()
+        # Rounded features that hardly differ would differ by their rounding, once standardised.
+        seen = [inputs.unchanged(part).cpu().double() for part in batches(rows, 256)]
+    given = torch.cat(seen).numpy()
 
     def fitted(train: Rows, val: Rows) -> _Fitted:
         return _fit(
-            features[np.searchsorted(rows, train)],
+            given[np.searchsorted(rows, train)],
             data.labels[train],
-            features[np.searchsorted(rows, val)],
+            given[np.searchsorted(rows, val)],
             data.labels[val],
             classes=len(data.classes),
         )
@@ -104,11 +114,11 @@ def probe(
         backbone=backbone,
         strength=whole.strength,
         probabilities={
-            name: whole.answer(features[np.searchsorted(rows, parts[name])]) for name in asked
+            name: whole.answer(given[np.searchsorted(rows, parts[name])]) for name in asked
         },
         out_of_fold=np.concatenate(
             [
-                fitted(fold.train, fold.stop).answer(features[np.searchsorted(rows, fold.val)])
+                fitted(fold.train, fold.stop).answer(given[np.searchsorted(rows, fold.val)])
                 for fold in folds
             ]
         )

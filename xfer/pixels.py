@@ -30,17 +30,19 @@ def lock_path(root: Path, key: str, purpose: str) -> Path:
 class OpenKey:
     """One key of the store, in use by this process."""
 
-    def __init__(self, root: Path, key: str) -> None:
+    def __init__(self, root: Path, key: str, *, wait: bool) -> None:
         self.folder = root / key
         try:
             handle = os.open(lock_path(root, key, "use"), os.O_RDWR | os.O_CREAT, 0o666)
-            fcntl.flock(handle, fcntl.LOCK_SH)  # waits while somebody evicts the key
+            weakref.finalize(self, os.close, handle)
+            fcntl.flock(handle, fcntl.LOCK_SH | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            raise
         except OSError as error:
             raise StoreError(
                 f"the store at {root} cannot be locked: {error.strerror}. Put it on a disk of this"
                 " machine: XFER_CACHE=/path."
             ) from None
-        weakref.finalize(self, os.close, handle)
         self.map = lru_cache(maxsize=_OPEN_CHUNKS)(_map)
 
 
@@ -49,11 +51,26 @@ _opening = threading.Lock()
 
 
 def open_key(root: Path, key: str) -> OpenKey:
-    """This process's handle on a key; the key is in use for as long as somebody keeps it."""
+    """This process's handle on a key; the key is in use for as long as somebody keeps it.
+
+    Waits while somebody evicts the key.
+    """
+    return _open(root, key, wait=True)
+
+
+def try_open_key(root: Path, key: str) -> OpenKey | None:
+    """As `open_key`; None while somebody evicts the key."""
+    try:
+        return _open(root, key, wait=False)
+    except BlockingIOError:
+        return None
+
+
+def _open(root: Path, key: str, *, wait: bool) -> OpenKey:
     with _opening:
         opened = _open_keys.get((root, key))
         if opened is None:
-            opened = _open_keys[(root, key)] = OpenKey(root, key)
+            opened = _open_keys[(root, key)] = OpenKey(root, key, wait=wait)
         return opened
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from hashlib import blake2b
+
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -15,7 +17,7 @@ from xfer.recipe import Recipe
 Rows = npt.NDArray[np.int64]
 
 # What a run's seed is for; 2 is dropout and the like, in xfer.train.
-_ORDER, _VIEWS, _MEMBERS = 1, 3, 4
+_ORDER, _MEMBERS = 1, 4
 
 
 def epoch_generator(seed: int, epoch: int) -> np.random.Generator:
@@ -28,26 +30,33 @@ def epoch_generator(seed: int, epoch: int) -> np.random.Generator:
     return np.random.default_rng(seed_of(seed, epoch, _ORDER))
 
 
-def views_seed(seed: int) -> int:
-    """Of the fixed views, the same in every epoch.
+def view_seeds(pixels: npt.NDArray[np.uint8], views: Rows) -> list[int]:
+    """Of the fixed views: the same in every epoch, trial and run, so that they can be kept.
 
     Args:
-        seed: of the run.
+        pixels: (images, height, width, channels).
+        views: (images,), which view of each; from 1.
+
+    Returns:
+        For each a number in [0, 2^64), of its pixels and its view alone.
     """
-    return seed_of(seed, 0, _VIEWS)  # epochs, which stand in this place, count from 1
+    return [
+        int.from_bytes(blake2b(image.tobytes() + bytes([view]), digest_size=8).digest())
+        for image, view in zip(pixels, views.tolist(), strict=True)
+    ]
 
 
 def draw_orders(
     recipe: Recipe, rows: Rows, labels: Rows, generator: np.random.Generator, *, seed: int
 ) -> list[tuple[Drawn, int]]:
-    """Of each member, an epoch's images in the order of its steps, and the seed of their changes.
+    """Of each member, an epoch's images in the order of its steps, and a seed of fresh changes.
 
     Args:
         recipe: its balance and augmentation decide; all but an ensemble have one member.
         rows: (images,) of the training part.
         labels: (images,) of the same.
         generator: the epoch's, untouched; advanced.
-        seed: of the run; fixed views, and who trains on what, hang on it and not on the epoch.
+        seed: of the run; who trains on what hangs on it and not on the epoch.
     """
     orders = []
     views = recipe.augment.views
@@ -56,8 +65,7 @@ def draw_orders(
         drawn = draw_epoch(rows[places], labels[places], recipe.balance, generator, views=views)
         order = drawn.at(generator.permutation(len(drawn.rows)))
         # After the order, which is then the same with and without augmentation.
-        fresh = int(generator.integers(2**63))
-        orders.append((order, views_seed(seed) if recipe.augment.mode == "views" else fresh))
+        orders.append((order, int(generator.integers(2**63))))
     return orders
 
 
@@ -71,15 +79,15 @@ def as_trained(
 ) -> Tensor:
     """The images of a step as the net is given them: changed, as they are, or some of each.
 
-    What an image becomes depends on the seed, its row, and which view or repeat it is: neither on
-    the batch nor on the order.
+    What an image freshly becomes depends on the seed, its row and which repeat it is; a fixed view
+    on its pixels and which it is. Neither depends on the batch or the order.
 
     Args:
         recipe: says which are changed, and how.
         pixels: (batch, height, width, channels), of the drawn rows.
         drawn: (batch,) images.
         device: where it is done.
-        seed: the one that `draw_orders` returns with these images.
+        seed: of fresh changes, as `draw_orders` returns it with these images.
 
     Returns:
         (batch, channels, height, width), uint8 where the recipe changes none, else float in [0, 1].
@@ -87,11 +95,15 @@ def as_trained(
     images, augment = to_images(pixels, device), recipe.augment
     if augment.mode == "none":
         return images
-    numbers = drawn.views if augment.mode == "views" else drawn.repeats
+    views = augment.mode == "views"
+    numbers = drawn.views if views else drawn.repeats
     places = np.arange(len(numbers))
-    if augment.mode == "views" or recipe.balance == "oversample_augmented":
+    if views or recipe.balance == "oversample_augmented":
         places = np.flatnonzero(numbers)  # what stands for itself stays as it is
-    seeds = [seed_of(seed, int(drawn.rows[place]), int(numbers[place])) for place in places]
+    if views:
+        seeds = view_seeds(pixels[places], numbers[places])
+    else:
+        seeds = [seed_of(seed, int(drawn.rows[place]), int(numbers[place])) for place in places]
     if len(places) == len(numbers):
         return augmented(images, augment, seeds)
     where = torch.from_numpy(places).to(device)

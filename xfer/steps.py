@@ -14,6 +14,8 @@ from torch.nn.functional import cross_entropy
 
 from xfer.balance import check_classes, class_weights, focal_factors
 from xfer.errors import NotFinite, RecipeError
+from xfer.features import Features
+from xfer.inputs import Inputs
 from xfer.models.net import Net
 from xfer.optim import (
     add_l1_gradient,
@@ -25,7 +27,7 @@ from xfer.optim import (
 )
 from xfer.recipe import Objective, Recipe
 from xfer.schedules import schedule_factor
-from xfer.seen import as_trained, draw_orders, to_images
+from xfer.seen import draw_orders
 
 Rows = npt.NDArray[np.int64]
 
@@ -89,6 +91,7 @@ class Training:
         epochs: int,
         device: torch.device,
         seed: int = 0,
+        features: Features | None = None,
     ) -> None:
         """Nothing is moved yet.
 
@@ -98,7 +101,8 @@ class Training:
             data: its training part is used.
             epochs: of the whole training.
             device: of the steps.
-            seed: of the run; of it comes what is the same in every epoch, the fixed views.
+            seed: of the run, and what the net was assembled from.
+            features: what frozen blocks make of the data's images; None: it is computed each time.
         """
         net.head_only(False)
         if recipe.batch_size == 1 and _trains_norms(net):
@@ -108,7 +112,18 @@ class Training:
             )
         self.recipe = recipe
         self.net = net
-        self.pixels = data.pixels
+        self.inputs = Inputs(
+            net,
+            recipe,
+            data.pixels,
+            train=data.splits["train"],
+            val=data.splits["val"],
+            device=device,
+            seed=seed,
+            features=features,
+            exact=features is not None and features.settings.exact,
+        )
+        """What the net's suffix is given."""
         self.rows = data.splits["train"]
         self.labels = data.labels
         labels = self.labels[self.rows]
@@ -163,6 +178,10 @@ class Training:
         orders = draw_orders(recipe, self.rows, labels, generator, seed=self.seed)
         parts = [batches(np.arange(len(order.rows)), recipe.batch_size) for order, _ in orders]
         steps = max(map(len, parts))
+        given = [
+            self.inputs.batches(order, own, seed=seed)
+            for (order, seed), own in zip(orders, parts, strict=True)
+        ]
         total, images_seen = 0.0, 0
         answers: list[Tensor] = []
         for number in range(steps):
@@ -173,16 +192,14 @@ class Training:
             set_lr(optimizer, self.lr)
             optimizer.zero_grad(set_to_none=True)
             told: list[tuple[Tensor, int]] = []
-            for member, (order, seed) in enumerate(orders):
+            for member, (order, _) in enumerate(orders):
                 if number == len(parts[member]):
                     continue
-                drawn = order.at(parts[member][number])
-                labels = torch.from_numpy(self.labels[drawn.rows])
-                labels = labels.to(self.device, non_blocking=True)
-                images = as_trained(recipe, self.pixels[drawn.rows], drawn, self.device, seed=seed)
-                logits = self._gradient(member, images, labels)
+                rows = order.rows[parts[member][number]]
+                labels = torch.from_numpy(self.labels[rows]).to(self.device, non_blocking=True)
+                logits = self._gradient(member, next(given[member]), labels)
                 answers.append(logits.argmax(dim=1) == labels)
-                told.append((cross_entropy(logits, labels), len(drawn.rows)))
+                told.append((cross_entropy(logits, labels), len(rows)))
             optimizer.step()
             for loss, count in told:
                 value = loss.item()  # a step's first wait for the device: all of it is queued
@@ -198,10 +215,10 @@ class Training:
         right = int(torch.cat(answers).sum())
         return {"loss": total / images_seen, "accuracy": right / images_seen}
 
-    def _gradient(self, member: int, images: Tensor, labels: Tensor) -> Tensor:
+    def _gradient(self, member: int, features: Tensor, labels: Tensor) -> Tensor:
         """Leaves the gradient of a member's batch in its parameters, and returns its logits."""
-        recipe, net, groups = self.recipe, self.net, self.members[member]
-        logits = net.suffix_of(member, net.prefix(images))
+        recipe, groups = self.recipe, self.members[member]
+        logits = self.net.suffix_of(member, features)
         self._minimised(logits, labels).backward()
         if recipe.l1:
             add_l1_gradient(l1_weights(groups, on=recipe.l1_on), recipe.l1)
@@ -267,19 +284,3 @@ def _trains_norms(net: Net) -> bool:
     """Whether any batch norm uses the statistics of its batch in training."""
     norms = [module for module in net.train().modules() if isinstance(module, nn.BatchNorm2d)]
     return any(norm.training for norm in norms)
-
-
-def predict_logits(net: Net, pixels: Any, rows: Rows, *, device: torch.device) -> Tensor:
-    """Logits (images, classes) of rows of the pixels, on the CPU, in double precision.
-
-    Double, so that the softmax of very sure answers does not round to a tie at 1. The net is put
-    in inference mode and stays there.
-    """
-    net.eval()
-    side = pixels[rows[:1]].shape[1]
-    # 256 small images at a time; of large ones fewer, or a recipe whose batches fit into memory
-    # could run out of it here: 4 million pixels are 83 images of 224 x 224.
-    size = int(np.clip(2**22 // side**2, 32, 256))
-    with torch.inference_mode():
-        logits = [net(to_images(pixels[part], device)) for part in batches(rows, size)]
-        return torch.cat(logits).cpu().double()

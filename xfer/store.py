@@ -2,42 +2,35 @@
 
 One folder per key, a digest of everything that decided what the arrays are; in it, chunks of rows
 named by the digest of what each was made of (`xfer.chunks`). A row is made once per machine: one
-process writes, the others wait and then find it. Rows can be added to a key at any time.
+process writes, the others wait and then find it. Rows can be added to a key at any time, and to
+several keys in one pass.
 
 Layout: `ROOT/KEY/` holds a key's chunks, `ROOT/locks/` its locks. Lock `use` is held, shared, by
 every process that has the key's rows open (`xfer.pixels`); `write` by the one that writes; `room`
-while it is decided what has to go (`xfer.room`).
+while it is decided what has to go (`xfer.room`). Who writes several keys takes their `write` locks
+in order of names, so that of two who want the same keys one waits for the other, never both.
 """
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from filelock import FileLock, Timeout
 
-from xfer.chunks import (
-    CHUNK_BYTES,
-    Chunk,
-    ChunkWriter,
-    blake2b,
-    data_digest,
-    read_chunks,
-    sweep,
-    write_whole,
-)
+from xfer.chunks import CHUNK_BYTES, data_digest, read_chunk, read_chunks, sweep
 from xfer.errors import StoreError
-from xfer.pixels import Pixels, lock_path, open_key
-from xfer.room import KEY_FILE, RESERVED, Entry, Room, believed, in_bytes
+from xfer.pixels import Pixels, lock_path, open_key, try_open_key
+from xfer.room import KEY_FILE, Entry, Room, in_bytes, row_bytes
+from xfer.rows import KeyRows, MakeMany, Request, checked, write_rows
 
-__all__ = ["Entry", "Make", "Pixels", "Store", "default_root"]
+__all__ = ["Entry", "Make", "MakeMany", "Pixels", "Request", "Store", "default_root"]
 
 Make = Callable[[list[int]], Iterator[tuple[int, np.ndarray]]]
 """Given positions of the rows that are missing, yields (position, row) in any order; a position
@@ -81,6 +74,11 @@ class Store:
             if not os.access(self.root, os.W_OK):
                 raise PermissionError(13, "Permission denied")
 
+    @property
+    def locks(self) -> Path:
+        """Folder of locks; it exists."""
+        return self.root / "locks"
+
     def fill(
         self,
         key: Mapping[str, Any],
@@ -103,45 +101,77 @@ class Store:
             StoreError: no room within the budget or on the disk; chunks that were finished stay.
             ValueError: `make` yields another shape or type, or a position it was not asked for.
         """
-        says = {"key": key, "shape": list(shape), "dtype": dtype}
-        text = json.dumps(says, sort_keys=True, separators=(",", ":"))
-        name = blake2b(text.encode())
-        row_bytes = int(np.prod(shape)) * np.dtype(dtype).itemsize
-        opened = open_key(self.root, name)  # from here on nobody evicts it
-        folder = opened.folder
-        chunks = list(read_chunks(folder, row_bytes))
-        if _missing(digests, chunks):
-            with self._writing(name):
-                with self._told("cannot be written to"):
-                    folder.mkdir(exist_ok=True)
-                    chunks = list(read_chunks(folder, row_bytes))
-                    sweep(folder, {chunk.name for chunk in chunks} | {KEY_FILE})
-                    write_whole(folder / KEY_FILE, text)
-                missing = _missing(digests, chunks)  # another process may have made them
-                if missing:
-                    full = f"is full: {in_bytes(len(missing) * row_bytes)} were to be added"
-                    with self._told(full):
-                        self.room.reserve(name, len(missing) * row_bytes)
-                    try:
-                        rows = _checked(make(missing), set(missing), tuple(shape), dtype)
-                        chunks += self._write(folder, digests, rows, full)
-                    finally:
-                        (folder / RESERVED).unlink(missing_ok=True)
-        with suppress(OSError):  # evicting in another order does no harm
-            os.utime(folder / KEY_FILE)
-        where = {row: (c, r) for c, chunk in enumerate(chunks) for r, row in enumerate(chunk.rows)}
-        table = np.array([where.get(d, (-1, -1)) for d in digests], dtype=np.int32).reshape(-1, 2)
-        pixels = Pixels(
-            root=self.root,
-            key=name,
-            chunks=tuple((chunk.name, len(chunk.rows)) for chunk in chunks),
-            chunk=table[:, 0].copy(),
-            row=table[:, 1].copy(),
-            row_shape=tuple(shape),
-            dtype=dtype,
-        )
-        pixels.opened  # noqa: B018  the lock passes on to who reads
+
+        def make_one(missing: list[int]) -> Iterator[tuple[int, tuple[np.ndarray, ...]]]:
+            for position, values in make(missing):
+                yield position, (values,)
+
+        [pixels] = self.fill_many([Request(key, shape, dtype)], digests, make_one)
         return pixels
+
+    def fill_many(
+        self,
+        requests: Sequence[Request],
+        digests: Sequence[str],
+        make: MakeMany,
+        *,
+        seconds: float = 0.0,
+    ) -> list[Pixels]:
+        """Rows of several keys for the same digests, made in one pass.
+
+        A row that any of the keys lacks is made for all of them, and written to those that lack
+        it. There is room for all of it before anything is made, or none is taken.
+
+        Args:
+            requests: the keys, each once.
+            digests: of what each row is made of; equal ones share a row.
+            make: makes missing rows. It may read the store; should it fill other keys, then none
+                whose maker fills one of these, or the two would wait for each other.
+            seconds: that making them has taken before `make` is asked.
+
+        Returns:
+            In the order of `requests`.
+
+        Raises:
+            StoreError: no room within the budget or on the disk; chunks that were finished stay.
+            ValueError: two requests are for one key; `make` yields another number of arrays,
+                another shape or type, or a position it was not asked for.
+        """
+        if len({request.name for request in requests}) < len(requests):
+            raise ValueError("each key can be asked for once, and two of the requests are for one")
+        # from here on nobody evicts them
+        keys = [KeyRows(request, open_key(self.root, request.name)) for request in requests]
+        short = [key for key in keys if key.missing(digests)]
+        if short:
+            with self._writing(*(key.request.name for key in short)):
+                with self._told("cannot be written to"):
+                    for key in short:
+                        key.prepare()  # another process may have made them
+                self._make(keys, digests, make, seconds)
+        return [self._pixels(key, digests) for key in keys]
+
+    def find(self, request: Request, digests: Sequence[str]) -> Pixels | None:
+        """Rows that are all there already; None where one is not. Makes nothing, waits for nobody.
+
+        Raises:
+            StoreError: the store cannot be locked.
+        """
+        opened = try_open_key(self.root, request.name)
+        if opened is None:
+            return None
+        key = KeyRows(request, opened)
+        return None if key.missing(digests) else self._pixels(key, digests)
+
+    def missing(self, requests: Sequence[Request], digests: Sequence[str]) -> list[str]:
+        """Digests whose row some key lacks now, each once, in order; nothing is kept open."""
+        there = None
+        for request in requests:
+            rows: set[str] = set()
+            with suppress(FileNotFoundError):  # evicted meanwhile
+                for chunk in read_chunks(self.root / request.name, request.row_bytes):
+                    rows.update(chunk.rows)
+            there = rows if there is None else there & rows
+        return [digest for digest in dict.fromkeys(digests) if digest not in (there or ())]
 
     def entries(self) -> list[Entry]:
         """What there is, least recently used first."""
@@ -152,57 +182,78 @@ class Store:
         return self.room.clear()
 
     def verify(self) -> list[str]:
-        """Compares all data with its digests and removes what differs; the files removed."""
+        """Compares all data with its digests; removes what differs and what killed writers left.
+
+        Waits for who is writing.
+
+        Returns:
+            The files of data that differed; `key`, where a folder does not say what it holds, in
+            which case all of it has gone.
+
+        Raises:
+            StoreError: what differs cannot be removed.
+        """
         bad = []
         for entry in self.entries():
             opened = open_key(self.root, entry.key)
-            with self._writing(entry.key):
-                for chunk in believed(opened.folder):
-                    raw = opened.folder / f"{chunk.name}.raw"
-                    if data_digest(raw) != chunk.data:
-                        raw.with_suffix(".json").unlink()
-                        raw.unlink()
-                        bad.append(str(raw))
+            with self._writing(entry.key), self._told("cannot be written to"):
+                bad += _verified(opened.folder)
         return bad
 
-    def _write(
-        self,
-        folder: Path,
-        digests: Sequence[str],
-        rows: Iterator[tuple[int, np.ndarray]],
-        full: str,
-    ) -> list[Chunk]:
-        chunks: list[Chunk] = []
-        writer: ChunkWriter | None = None
+    def _make(
+        self, keys: Sequence[KeyRows], digests: Sequence[str], make: MakeMany, seconds: float
+    ) -> None:
+        """Makes and writes what is missing in any of the keys; those that lack some are locked."""
+        missing = {key.request.name: key.missing(digests) for key in keys}
+        wanted: set[int] = set().union(*missing.values())
+        if not wanted:
+            return
+        requests = [key.request for key in keys]
+        needed = {r.name: len(missing[r.name]) * r.row_bytes for r in requests if missing[r.name]}
+        full = f"is full: {in_bytes(sum(needed.values()))} were to be added"
+        with self._told(full):
+            self.room.reserve(needed)
         try:
-            for position, values in rows:
-                with self._told(full):
-                    writer = writer or ChunkWriter(folder)
-                    writer.add(digests[position], values)
-                    if writer.bytes >= self.chunk_bytes:
-                        chunks.append(writer.finish())
-                        writer = None
-            if writer is not None:
-                with self._told(full):
-                    chunks.append(writer.finish())
-                writer = None
+            write_rows(
+                keys,
+                digests,
+                checked(make(sorted(wanted)), wanted, requests),
+                chunk_bytes=self.chunk_bytes,
+                seconds=seconds / len(wanted),
+                told=lambda: self._told(full),
+            )
         finally:
-            if writer is not None:
-                writer.abandon()
-        return chunks
+            self.room.release(needed)
+
+    def _pixels(self, key: KeyRows, digests: Sequence[str]) -> Pixels:
+        with suppress(OSError):  # evicting in another order does no harm
+            os.utime(key.opened.folder / KEY_FILE)
+        table = key.locate(digests)
+        pixels = Pixels(
+            root=self.root,
+            key=key.request.name,
+            chunks=tuple((chunk.name, len(chunk.rows)) for chunk in key.chunks),
+            chunk=table[:, 0].copy(),
+            row=table[:, 1].copy(),
+            row_shape=tuple(key.request.shape),
+            dtype=key.request.dtype,
+        )
+        pixels.opened  # noqa: B018  the lock passes on to who reads
+        return pixels
 
     @contextmanager
-    def _writing(self, name: str) -> Iterator[None]:
-        lock = FileLock(str(lock_path(self.root, name, "write")))
-        try:
-            lock.acquire(timeout=5)
-        except Timeout:
-            _log.info("another process is filling the store at %s; waiting for it", self.root)
-            lock.acquire()
-        try:
+    def _writing(self, *names: str) -> Iterator[None]:
+        """Holds the keys' write locks."""
+        with ExitStack() as held:
+            for name in sorted(names):
+                lock = FileLock(str(lock_path(self.root, name, "write")))
+                try:
+                    lock.acquire(timeout=5)
+                except Timeout:
+                    _log.info("another process is filling the store at %s; waiting", self.root)
+                    lock.acquire()
+                held.callback(lock.release)
             yield
-        finally:
-            lock.release()
 
     @contextmanager
     def _told(self, what: str) -> Iterator[None]:
@@ -221,23 +272,26 @@ class Store:
             ) from error
 
 
-def _missing(digests: Sequence[str], chunks: Sequence[Chunk]) -> list[int]:
-    """The first position of each digest that no chunk has."""
-    there = {row for chunk in chunks for row in chunk.rows}
-    first: dict[str, int] = {}
-    for position, digest in enumerate(digests):
-        if digest not in there:
-            first.setdefault(digest, position)
-    return list(first.values())
-
-
-def _checked(
-    rows: Iterator[tuple[int, np.ndarray]], wanted: set[int], shape: tuple[int, ...], dtype: str
-) -> Iterator[tuple[int, np.ndarray]]:
-    for position, values in rows:
-        if values.shape != shape or values.dtype != np.dtype(dtype):
-            raise ValueError(f"a row must be {dtype} {shape}, got {values.dtype} {values.shape}")
-        if position not in wanted:
-            raise ValueError(f"row {position} was not asked for, or came twice")
-        wanted.remove(position)
-        yield position, values
+def _verified(folder: Path) -> list[str]:
+    """What of a key's folder differed and was removed. Only for who holds its write lock."""
+    if not folder.is_dir():  # evicted before it was opened
+        return []
+    size = row_bytes(folder)
+    manifests = sorted(folder.glob("*.json"))
+    if size is None:
+        sweep(folder, set())
+        folder.rmdir()
+        return [str(folder / KEY_FILE)] if manifests else []
+    bad, kept = [], {KEY_FILE}
+    for manifest in manifests:
+        chunk, raw = read_chunk(manifest, size), manifest.with_suffix(".raw")
+        try:
+            whole = chunk is not None and data_digest(raw) == chunk.data
+        except OSError:  # a disk that cannot give back what it took
+            whole = False
+        if whole:
+            kept.add(manifest.stem)
+        else:
+            bad.append(str(raw))
+    sweep(folder, kept)
+    return bad

@@ -10,7 +10,7 @@ never interrupted: bit by bit on the CPU, at the same number of threads.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from math import isfinite
 from pathlib import Path
 from time import perf_counter
@@ -28,11 +28,13 @@ from xfer.evaluate.answers import ranked
 from xfer.evaluate.jackknife import leave_out_scores
 from xfer.evaluate.metrics import evaluate_binary, evaluate_classes
 from xfer.evaluate.objectives import search_score
+from xfer.features import Features
+from xfer.logits import predict_logits
 from xfer.models.assembly import assemble
 from xfer.numerics import pick_device, repeatable, seed_of
 from xfer.recipe import Objective, Recipe, to_json
 from xfer.seen import epoch_generator
-from xfer.steps import Data, Training, head_epochs, predict_logits, strata
+from xfer.steps import Data, Training, head_epochs, strata
 
 _NOISE = 2  # what a seed is for: dropout and the like; the others are in xfer.seen
 
@@ -59,13 +61,17 @@ class EpochResult:
     lr: float
     """The head's learning rate in the epoch's last step."""
     seconds: float
-    """Training and validation; without writing the checkpoint."""
+    """Training and validation, and what frozen blocks had to compute for them; without writing the
+    checkpoint."""
     stopped: Literal["early_stopping"] | None = None
     """Why training ends with this epoch, if it is not the recipe's last one."""
     left_out: list[float] = field(default_factory=list)
     """`search_score` without each group of validation's patients, at `threshold`, as
     `xfer.evaluate.jackknife` has it: what a difference of two recipes is measured by. Empty in
     checkpoints that are older than it."""
+    prefix: dict[str, float] = field(default_factory=dict)
+    """What the epoch asked of frozen blocks, as `xfer.features.Counts`: `forwards`, `hits` and
+    `seconds`. It depends on what is in the store, and nothing else here does."""
 
     def to_dict(self) -> dict[str, Any]:
         """As plain values that JSON holds without loss."""
@@ -85,6 +91,7 @@ def fit(
     seed: int,
     checkpoint: Path | None = None,
     device: torch.device | str | None = None,
+    features: Features | None = None,
 ) -> Iterator[EpochResult]:
     """Trains a recipe and yields an `EpochResult` per epoch, after it is safe on disk.
 
@@ -98,6 +105,8 @@ def fit(
         seed: 0 or more; of first weights and of all that is random in an epoch.
         checkpoint: folder of this run's checkpoint; None keeps nothing.
         device: None takes `xfer.numerics.pick_device()`.
+        features: what frozen blocks make of these images, kept on disk; None: it is computed in
+            every epoch. The results are the same.
 
     Raises:
         RecipeError: no epochs in the recipe, or a model that cannot be built or trained so.
@@ -118,7 +127,9 @@ def fit(
     certain = np.eye(len(data.classes))[truth]
     search_score(objective, certain, truth, subgroups=strata(objective, data, data.splits["val"]))
     device = pick_device() if device is None else torch.device(device)
-    return _epochs(recipe, data, objective, seed=seed, folder=checkpoint, device=device)
+    return _epochs(
+        recipe, data, objective, seed=seed, folder=checkpoint, device=device, features=features
+    )
 
 
 def _epochs(
@@ -129,11 +140,20 @@ def _epochs(
     seed: int,
     folder: Path | None,
     device: torch.device,
+    features: Features | None,
 ) -> Iterator[EpochResult]:
     epochs = recipe.epochs or 0
     _, size, _, channels = data.pixels[data.splits["train"][:1]].shape
     net = assemble(recipe, classes=len(data.classes), size=size, channels=channels, seed=seed)
-    training = Training(recipe, net.to(device), data, epochs=epochs, device=device, seed=seed)
+    training = Training(
+        recipe,
+        net.to(device),
+        data,
+        epochs=epochs,
+        device=device,
+        seed=seed,
+        features=features,
+    )
     history: list[EpochResult] = []
     checkpoint = None
     if folder is not None:
@@ -152,14 +172,14 @@ def _epochs(
     rows = data.splits["val"]
     while len(history) < epochs and not (history and history[-1].stopped):
         epoch = len(history) + 1
-        started = perf_counter()
+        started, before = perf_counter(), replace(training.inputs.counts)
         with repeatable(device, seed_of(seed, epoch, _NOISE)):
             train = training.epoch(
                 epoch,
                 epoch_generator(seed, epoch),
                 losses=[result.val["loss"] for result in history],
             )
-            logits = predict_logits(net, data.pixels, rows, device=device)
+            logits = predict_logits(net, data.pixels, rows, device=device, inputs=training.inputs)
         val, score, threshold, left_out = _validate(logits, data, objective, epoch)
         scores = [result.search_score for result in history] + [score]
         best = 1 + int(np.argmax(scores))  # the first of equals
@@ -176,6 +196,7 @@ def _epochs(
             seconds=perf_counter() - started,
             stopped="early_stopping" if patience is not None and waited >= patience else None,
             left_out=left_out,
+            prefix=asdict(training.inputs.counts.since(before)),
         )
         history.append(result)
         if checkpoint is not None:

@@ -84,6 +84,7 @@ def _run(asked: argparse.Namespace) -> None:
     from xfer.evaluate.metrics import evaluate_binary, evaluate_classes
     from xfer.evaluate.thresholds import choose_threshold
     from xfer.export import export
+    from xfer.features import Features
     from xfer.models.interpolation import interpolation_of
     from xfer.numerics import pick_device
     from xfer.steps import strata
@@ -107,8 +108,15 @@ def _run(asked: argparse.Namespace) -> None:
         print(f"{len(loading.skipped)} files could not be used")
 
     checkpoint = asked.out / "checkpoint"
+    device = pick_device() if asked.device is None else asked.device
     for result in fit(
-        recipe, data, objective, seed=asked.seed, checkpoint=checkpoint, device=asked.device
+        recipe,
+        data,
+        objective,
+        seed=asked.seed,
+        checkpoint=checkpoint,
+        device=device,
+        features=Features.of_data(data.without("test"), device=device),
     ):
         print(
             f"epoch {result.epoch}/{recipe.epochs}"

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from search.check.conditions import when
 from search.check.costs import cost_findings
+from search.check.known import WALKS as KNOWN_WALKS
 from search.check.known import check_known
 from search.check.lines import Lines
 from search.check.notes import make_notes
@@ -33,6 +34,8 @@ from xfer.recipe import Pretrained, Recipe
 WALKS = 200
 """Half of them over the ranges' ends. A branch taken once in 40 is missed once in 150 checks."""
 SAMPLES = 5
+DRAWN = 40
+"""Recipes that the forecast takes the mean of."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,6 +78,11 @@ class Checked:
     """In the order of the space file."""
     ranges: Mapping[str, Range]
     """Optuna's distribution of each."""
+    recipes: tuple[Recipe, ...]
+    """Those of the known configurations, in their order, then some that were drawn: what the search
+    will train, as far as it can be foreseen."""
+    known: int
+    """How many of them are known configurations."""
     samples: tuple[Sample, ...]
     """Up to five, of different models as far as there are."""
     backbones: tuple[str, ...]
@@ -132,11 +140,14 @@ def check(
     elif missing:
         notes.append(f"The weights of {missing} are not on this machine and will be fetched when "
                      "the search starts.")  # fmt: skip
+    first = _recipes(plan, known_walks[::KNOWN_WALKS])  # one of each configuration
     return Checked(
         problems=tuple(problems),
         notes=tuple(notes),
         hyperparameters=tuple(_table(drawn)),
         ranges=ranges(walks),
+        recipes=(*first, *_recipes(plan, drawn[: 2 * DRAWN : 2])),
+        known=len(first),
         samples=tuple(_samples(plan, drawn, classes)),
         backbones=backbones,
         interpolations=_interpolations(walks),
@@ -147,6 +158,12 @@ def _walk(plan: Plan, number: int) -> Walk:
     generator = random.Random(number)
     how = edge if number % 2 else draw
     return take_walk(plan, lambda _, distribution: how(distribution, generator))
+
+
+def _recipes(plan: Plan, walks: Sequence[Walk]) -> list[Recipe]:
+    """Those that can be built."""
+    recipes = [walk.recipe for walk in walks if walk.recipe is not None]
+    return [recipe for recipe in recipes if not model_problems(plan, recipe)]
 
 
 def _table(walks: Sequence[Walk]) -> Iterator[Hyperparameter]:
@@ -165,7 +182,7 @@ def _table(walks: Sequence[Walk]) -> Iterator[Hyperparameter]:
 
 
 def _samples(plan: Plan, walks: Sequence[Walk], classes: int) -> Iterator[Sample]:
-    from xfer.models.assembly import describe
+    from xfer.models.described import describe
 
     size, channels = plan.data.size, plan.data.channels
     good = [

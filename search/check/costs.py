@@ -41,7 +41,7 @@ def cost_findings(
             "beside what else runs there: between unlike machines latencies cannot be compared. "
             "Trials of the same network share the first one's."
         ]
-    from xfer.models.assembly import describe
+    from xfer.models.described import describe
 
     size, channels = plan.data.size, plan.data.channels
     counts = [

@@ -181,6 +181,8 @@ class Record(OpenStudy):
         # A list: an epoch written twice (killed before its score was) counts once.
         seconds = [*trial.user_attrs.get("seconds", [])[: epoch - 1], result["seconds"]]
         self._set(number, "seconds", seconds)
+        prefix = [*trial.user_attrs.get("prefix", [])[: epoch - 1], result.get("prefix", {})]
+        self._set(number, "prefix", prefix)
         if result["best"] and isfinite(score):
             self._set(number, "left_out", left_out_of(trial, result))
             self._set(number, "best", best_of(result))

@@ -12,7 +12,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from search.study.storage import closing, open_storage
 from search.study.verdict import TRAINABLE
-from search.trials import State, TrialRow
+from search.trials import State, TrialRow, summed
 
 _STATES: dict[TrialState, State] = {
     TrialState.COMPLETE: "complete",
@@ -46,6 +46,7 @@ def row_of(trial: FrozenTrial) -> TrialRow:
         best_epoch=best["epoch"] if best else None,
         val={name: nan if v is None else v for name, v in best["val"].items()} if best else {},
         seconds=sum(attributes.get("seconds", [])),
+        prefix=summed(attributes.get("prefix", [])),
         ended=ended.partition(": ")[2],
         cost=attributes.get("cost"),
     )

@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -18,6 +17,7 @@ from search.plan import Plan, make_plan
 from search.rundir import RunDir
 from search.space import load_space
 from search.trials import TrialRow
+from search.workers import Slots
 from xfer.data.dataset import Dataset, load_dataset
 from xfer.exported import load_exported
 from xfer.models.interpolation import interpolation_of
@@ -72,10 +72,10 @@ def test_disk_is_foreseen_for_each_interpolation(
     monkeypatch.setenv("XFER_CACHE", str(tmp_path))
     plan = planned(tmp_path, "convnet")
     inspection = inspect(plan)
-    slots: Any = SimpleNamespace(workers=1, threads=1, device="cpu")
+    slots = Slots(workers=1, threads=1, gpus_per_trial=0.0, device="cpu")
     for interpolations, images in ((("bicubic",), 1797), (("bilinear", "bicubic"), 2 * 1797)):
         checked = replace(inspection.checked, interpolations=interpolations)
-        ahead = foresee(plan, replace(inspection, checked=checked), slots)
+        ahead, _ = foresee(plan, replace(inspection, checked=checked), slots)
         [need] = [n for disk in ahead.disks for n in disk.needs if n.what == "decoded images"]
         assert need.bytes == images * 32 * 32
 

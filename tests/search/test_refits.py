@@ -5,7 +5,6 @@ import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,6 @@ from command import result_of, run
 
 import search.basis
 import search.experiment
-from search.basis import Basis, chosen_basis
 from search.bridge import Bridge
 from search.controls import ENSEMBLE
 from search.errors import RunError, TrialsError
@@ -24,6 +22,7 @@ from search.keeping import finalists, keep_best_checkpoints
 from search.options import parse
 from search.outcome import Context
 from search.plan import make_plan
+from search.refit_study import RefitRecord, affordable, left_out_said, recipes_again
 from search.refits import Final, Refit, Refitted, decide, expected_seconds, judge
 from search.rundir import RunDir
 from search.running import Running
@@ -34,6 +33,7 @@ from search.worker import Job, train
 from search.workers import Slots
 from xfer.cross_validate import OutOfFold
 from xfer.errors import DataError
+from xfer.recipe import ConvNet, Recipe, to_json
 
 SPACE = """
 from search.space import Budget, Trial
@@ -228,6 +228,60 @@ def test_with_two_objectives_finalists_are_of_the_front(kept: Kept) -> None:
     assert kept.finalists(rows, keep=3) == [1, 3]
 
 
+def test_where_time_is_short_the_first_known_configuration_is_trained_again_before_others() -> None:
+    rows = [row(5, 0.9), row(4, 0.8), row(3, 0.7, kernels=8), row(0, 0.5, name="known")]
+
+    def numbers(limit: float | None, first: TrialRow | None) -> list[int]:
+        found = affordable(rows, first, lambda some: 10.0 * len(some), limit_s=limit)
+        return [one.number for one in found]
+
+    for limit, expected in ((None, [5, 4, 3, 0]), (40, [5, 4, 3, 0]), (39, [5, 4, 0]),
+                            (20, [5, 0]), (10, [5]), (9, [])):  # fmt: skip
+        assert numbers(limit, rows[-1]) == expected
+    assert numbers(20, row(1, 0.1, name="other", kernels=8)) == [5, 3]  # who stands for it
+    assert numbers(20, rows[0]) == [5, 4]
+    assert numbers(20, None) == [5, 4]
+
+
+def test_finalists_that_there_is_no_time_for_are_named() -> None:
+    rows = [row(5, 0.9), row(4, 0.8), row(0, 0.5)]
+    assert left_out_said(rows, rows, 30) == ""
+    assert left_out_said(rows, [rows[0], rows[2]], 120) == (
+        "Of 3 finalists trial 4 was not trained again: all of them would have taken about "
+        "2 minutes, and --minutes has half of its time for that."
+    )
+    assert left_out_said(rows, rows[:1], 30).startswith("Of 3 finalists trials 4, 0 were not ")
+
+
+def test_refits_that_wait_and_are_no_finalists_any_more_are_passed_over(tmp_path: Path) -> None:
+    run = RunDir(tmp_path)
+    recipe = to_json(Recipe(model=ConvNet(kernels=(4,)), lr=0.1))
+    rows = [replace(row(number, 0.9), recipe=recipe) for number in range(3)]
+    recipe_of = recipes_again(rows)
+
+    def opened(*wanted: int) -> RefitRecord:
+        chosen = [rows[number] for number in wanted]
+        return RefitRecord(run, chosen, seed=0, epochs=3, folds=2, about={})
+
+    def names(some: Sequence[TrialRow]) -> list[str | None]:
+        return [one.name for one in some]
+
+    with opened(0, 1) as record:
+        begun = record.ask(recipe_of)
+        assert begun.name == "trial 0"
+    with opened(1, 2) as record:
+        assert record.requeue() == [begun.number]
+        assert names(record.waiting()) == ["trial 1", "trial 2"]
+        assert names(record.set_aside()) == ["trial 0"]
+        assert [record.ask(recipe_of).name for _ in range(2)] == ["trial 1", "trial 2"]
+        assert names(record.set_aside()) == ["trial 0"]
+        record.requeue()
+    with opened(0) as record:
+        again = record.ask(recipe_of)
+        assert (again.number, again.params) == (begun.number, {"trial": 0})
+        assert names(record.set_aside()) == ["trial 1", "trial 2"]
+
+
 def test_what_training_again_takes_is_what_it_took() -> None:
     rows = [row(0, 0.9), row(1, 0.8), row(2, 0.7)]
     assert expected_seconds(rows, folds=5, share=0.8, workers=2) == pytest.approx(12.0)
@@ -393,6 +447,32 @@ def test_without_refits_validation_decides_and_nothing_is_trained(place: Path) -
     assert done.threshold["chosen_on"] == "validation, 40 images"
 
 
+def test_an_extended_search_does_not_train_what_is_no_finalist_any_more(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    searched = Searched(place, "--refits", "1")
+    best = finalists(searched.run, searched.rows, keep=1)[0]
+    seen: list[tuple[list[str | None], int]] = []
+
+    def stopped_at_once(record: RefitRecord, *_: Any, trials: int, **__: Any) -> None:
+        seen.append(([one.name for one in record.waiting()], trials))
+
+    monkeypatch.setattr(search.experiment, "run_trials", stopped_at_once)
+    searched.refit()
+    searched.rows = [
+        replace(one, value=0.0, name=None) if one.number == best.number else one
+        for one in searched.rows
+    ]
+    searched.refit()
+    before, after = (names for names, _ in seen)
+    assert f"trial {best.number}" in before
+    assert f"trial {best.number}" not in after
+    assert [trials for _, trials in seen] == [len(before), len(after)]
+    assert [one.state for one in searched.refit_rows() if one.name == f"trial {best.number}"] == [
+        "waiting"
+    ]
+
+
 @pytest.mark.slow
 def test_a_search_that_is_extended_trains_only_new_finalists(place: Path) -> None:
     searched = Searched(place, "--refits", "1")
@@ -475,6 +555,9 @@ def test_as_many_are_trained_again_as_half_the_minutes_allow(
         found = searched.refit()
         assert found.mark.startswith("The best trials were not trained again") == (count == 0)
         assert begun == ([count] if count else [])
+        assert found.mark.startswith("Of 4 finalists trial") == (count in (2, 3))
+        if count:  # the first known configuration is among them
+            assert "trial 0" in [one.name for one in searched.refit_rows()]
 
 
 @pytest.mark.slow
@@ -519,52 +602,6 @@ def test_files_of_refits_that_are_gone_are_an_error_with_a_way_out(place: Path) 
     shutil.rmtree(searched.run.refit_checkpoints)
     with pytest.raises(RunError, match="refits, and --resume trains the best again"):
         searched.refit()
-
-
-# --------------------------------------------------------------------------------------------------
-# Whose answers calibrate
-
-
-def basis_with(place: Path, folds: float, own: float) -> Basis:
-    """What is chosen where fold models and the model that ships answer on these scales."""
-    rng = np.random.default_rng(0)
-
-    def answers(labels: np.ndarray, scale: float) -> np.ndarray:
-        sure = scale * (2.0 * labels - 1 + rng.normal(0, 1, len(labels)))
-        return np.stack([np.zeros(len(labels)), sure], axis=1)
-
-    searched = Searched(place)
-    val, every = np.arange(40) % 2, np.arange(140) % 2
-    best = SimpleNamespace(logits=answers(val, own), labels=val)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("xfer.checkpoint.read_best", lambda _: best)
-        return chosen_basis(
-            Path("checkpoint"),
-            searched.data,
-            OutOfFold(
-                rows=np.arange(140),
-                logits=answers(every, folds),
-                labels=every,
-                folds=5,
-                scores=(0.9,) * 5,
-                sizes=(28,) * 5,
-            ),
-        )
-
-
-@pytest.mark.parametrize("scale", [0.2, 1.0, 30.0])
-def test_fold_models_speak_for_a_model_on_their_own_scale(place: Path, scale: float) -> None:
-    basis = basis_with(place, scale, scale)
-    assert (basis.part, basis.mark) == ("folds", "")
-
-
-@pytest.mark.parametrize(("folds", "own"), [(0.3, 3.0), (3.0, 0.3)])
-def test_fold_models_on_another_scale_do_not_calibrate_a_model(
-    place: Path, folds: float, own: float
-) -> None:
-    basis = basis_with(place, folds, own)
-    assert (basis.part, len(basis.labels)) == ("val", 40)
-    assert basis.mark.startswith("The fold models' probabilities are not the model's")
 
 
 def test_where_all_break_the_search_still_has_a_winner(

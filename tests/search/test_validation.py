@@ -12,6 +12,7 @@ import pytest
 from search.corrected import correct
 from search.keeping import keep_best_checkpoints, ranked
 from search.rundir import RunDir
+from search.scores import corrected_said
 from search.trials import TrialRow
 from search.validation import (
     choose_eligible,
@@ -220,3 +221,58 @@ def test_what_may_win_keeps_its_checkpoint(tmp_path: Path) -> None:
     left = {int(path.name) for path in run.checkpoints.iterdir()}
     assert left == {0, 1, 3, 4}
     assert choose_eligible(run, ranked(rows))[0].number == 3
+
+
+def epochs_of(number: int, scores: list[float]) -> np.ndarray:
+    """Log-odds (epochs, images, 2) of a trial that learns, in float32 as models give them."""
+    rng = np.random.default_rng(number)
+    odds = [score * (2 * LABELS - 1) + rng.normal(0, 2, IMAGES) for score in scores]
+    return np.stack([np.stack([np.zeros(IMAGES), each], axis=1) for each in odds]).astype("f4")
+
+
+def test_all_epochs_of_a_trial_are_kept_with_its_answers(tmp_path: Path) -> None:
+    run, tiny = RunDir(tmp_path), tiny_data(train=60, val=40)
+    list(fit(tiny_recipe(epochs=3), tiny, TINY, seed=0, checkpoint=run.checkpoint(0), device=CPU))
+    data: Any = SimpleNamespace(
+        patients=tuple(map(str, range(100))), subgroups=(None,) * 100, splits=tiny.splits
+    )
+    row: Any = SimpleNamespace(number=0)
+    keep_answers(run, row, data, TINY, folds=False)
+    kept = read_answers(run, 0)
+    assert kept is not None
+    assert kept.epochs is not None
+    assert kept.epochs.shape == (3, 40, 2)
+    assert any((epoch == kept.logits).all() for epoch in kept.epochs)
+
+
+def test_the_choice_of_the_epoch_is_corrected_where_all_epochs_are_known(tmp_path: Path) -> None:
+    objective = Objective("auroc")
+    run, rows = searched(
+        tmp_path, "skilled", "skilled", "skilled", scores=[0.9, 0.9, 0.9], objective=objective
+    )
+    best: list[np.ndarray] = []
+    for number in range(3):
+        epochs = epochs_of(number, [2.0] * 10)
+        scores = [
+            search_score(objective, as_ranked(objective, epoch.astype(float)), LABELS)[0]
+            for epoch in epochs
+        ]
+        best.append(epochs[int(np.argmax(scores))])
+        write_answers(
+            run, number, DATA, objective, logits=best[-1].astype(float), labels=LABELS,
+            rows=np.arange(IMAGES), epochs=epochs,
+        )  # fmt: skip
+    whole = correct(run, rows, DATA, objective, folds=False)
+    assert whole is not None
+    assert (whole["by"], whole["trials"]) == ("epochs", 3)
+    assert "not corrected" not in str(corrected_said({"corrected": whole}))
+    write_answers(
+        run, 0, DATA, objective, logits=best[0].astype(float), labels=LABELS,
+        rows=np.arange(IMAGES),
+    )  # fmt: skip
+    partly = correct(run, rows, DATA, objective, folds=False)
+    assert partly is not None
+    assert partly["by"] == "validation"  # of a run that is older than they are
+    assert "not corrected" in str(corrected_said({"corrected": partly}))
+    assert whole["naive"] == partly["naive"]
+    assert whole["value"] < partly["value"]

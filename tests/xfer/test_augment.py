@@ -13,7 +13,7 @@ from tiny_data import CPU, OBJECTIVE, run, tiny_data, tiny_recipe, without_secon
 
 from xfer.augment import Changes, augmented, changed, draw
 from xfer.recipe import Augment
-from xfer.steps import to_images
+from xfer.seen import to_images
 from xfer.train import fit
 
 SEEDS = range(200)

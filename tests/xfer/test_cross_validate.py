@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 
 from tests.xfer.tiny_data import CPU, OBJECTIVE, tiny_data, tiny_recipe
-from xfer.cross_validate import FoldsResult, cross_validate, read_out_of_fold
+from xfer.cross_validate import cross_validate, read_out_of_fold
 from xfer.data.folds import cut_folds
 from xfer.errors import ModelFileError
 from xfer.evaluate.answers import unsaturated
 from xfer.evaluate.jackknife import leave_out_scores
 from xfer.evaluate.objectives import search_score
+from xfer.folds_result import FoldsResult
 from xfer.recipe import Objective
 
 DATA = tiny_data(train=36, val=12)

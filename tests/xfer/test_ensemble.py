@@ -14,7 +14,9 @@ from tiny_data import CPU, OBJECTIVE, run, tiny_data, tiny_recipe, without_secon
 from xfer.balance import member_places
 from xfer.evaluate.thresholds import choose_threshold
 from xfer.export import export, load_exported
-from xfer.models.assembly import assemble, describe, skeleton
+from xfer.logits import predict_logits
+from xfer.models.assembly import assemble, skeleton
+from xfer.models.described import describe
 from xfer.numerics import seed_of
 from xfer.recipe import (
     Augment,
@@ -27,8 +29,8 @@ from xfer.recipe import (
     Pretrained,
     Recipe,
 )
-from xfer.seen import draw_orders
-from xfer.steps import Training, predict_logits, to_images
+from xfer.seen import draw_orders, to_images
+from xfer.steps import Training
 from xfer.train import fit
 
 PLAIN = tiny_recipe(model=ConvNet(kernels=(4,), batch_norm=True), head=Head(), batch_size=6)

@@ -13,9 +13,10 @@ from tiny_data import CPU, run, tiny_data
 
 from xfer.checkpoint import path_of
 from xfer.errors import NotFinite, RecipeError
+from xfer.logits import predict_logits
 from xfer.models.assembly import assemble
 from xfer.recipe import HeadFirst, Pretrained, Recipe, Schedule
-from xfer.steps import Training, predict_logits
+from xfer.steps import Training
 from xfer.tensorfile import read_file
 
 NORMED = Pretrained("mobilenet_v2", unfreeze_depth=1, weights="none", batch_norm="train")

@@ -7,11 +7,6 @@ import gc
 import json
 import os
 import pickle
-import subprocess
-import sys
-import time
-from contextlib import contextmanager
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -30,35 +25,14 @@ from store_processes import (
     filled,
     hold,
     row,
+    spawned,
+    wait_for,
     write_under_a_limit,
 )
 
 from xfer.errors import StoreError
 from xfer.pixels import Pixels
 from xfer.store import Store, default_root
-
-ROOT = Path(__file__).parents[2]
-
-
-@contextmanager
-def spawned(function, *arguments, count=1):
-    """Processes that run a function of store_processes; killed, should they outlive the block."""
-    command = [sys.executable, ROOT / "tests/xfer/store_processes.py", function.__name__]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    processes = [subprocess.Popen([*command, *arguments], env=environment) for _ in range(count)]
-    try:
-        yield processes
-    finally:
-        for process in processes:
-            process.kill()
-            process.wait()
-
-
-def wait_for(condition, seconds=60):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.02)
 
 
 def test_rows_come_back_in_the_order_asked_for(tmp_path):

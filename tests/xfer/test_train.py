@@ -12,9 +12,10 @@ from xfer.checkpoint import read_best, restore_best
 from xfer.errors import DataError, NotFinite, RecipeError
 from xfer.evaluate.jackknife import left_out_groups
 from xfer.evaluate.metrics import METRICS
+from xfer.logits import predict_logits
 from xfer.models.assembly import assemble
 from xfer.recipe import ConvNet, Head, Objective, Pretrained, Recipe
-from xfer.steps import Training, batches, predict_logits
+from xfer.steps import Training, batches
 from xfer.train import EpochResult, fit
 
 

@@ -42,6 +42,8 @@ class Dataset:
     """`train`, `val` and `test`: int64 positions, ascending. What was taken out is in none."""
     names: tuple[str, ...]
     """Of images, as in the source."""
+    image_digests: tuple[str, ...]
+    """Of images: of what their files hold; "" of those that are sealed."""
     patients: tuple[str, ...]
     """Of images."""
     subgroups: tuple[str | None, ...]
@@ -77,11 +79,13 @@ class Dataset:
         return replace(self, interpolation=interpolation)
 
     def without(self, part: str) -> Dataset:
-        """The same with one part sealed: its positions are gone, and its labels are -1."""
+        """The same with one part sealed: its positions, labels (-1) and digests ("") are gone."""
         labels = self.labels.copy()
         labels[self.splits[part]] = -1
         splits = {name: rows for name, rows in self.splits.items() if name != part}
-        return replace(self, labels=labels, splits=splits)
+        sealed = set(self.splits[part].tolist())
+        digests = ("" if n in sealed else own for n, own in enumerate(self.image_digests))
+        return replace(self, labels=labels, splits=splits, image_digests=tuple(digests))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -202,6 +206,7 @@ def load_dataset(
         positive=positive,
         splits=splits.parts(),
         names=tuple(item.name for item in items),
+        image_digests=decoded.contents,
         patients=tuple(item.patient for item in items),
         subgroups=tuple(item.subgroup for item in items),
         contents=digest,

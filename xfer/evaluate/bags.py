@@ -12,7 +12,7 @@ from xfer.errors import DataError
 from xfer.evaluate import weighted
 from xfer.evaluate.answers import FloatArray, IntArray
 from xfer.evaluate.cuts import make_cuts
-from xfer.evaluate.objectives import Subgroups, search_score
+from xfer.evaluate.objectives import Subgroups
 from xfer.recipe import Objective
 
 _AT_ONCE = 2_000_000
@@ -39,10 +39,9 @@ def bag_scores(
     """
     scores = np.empty((len(weights), len(values)))
     if values.ndim == 3:
-        for bag, weight in enumerate(weights):
-            rows = np.repeat(np.arange(len(truth)), weight)
-            for t, value in enumerate(values):
-                scores[bag, t] = search_score(objective, value[rows], truth[rows])[0]
+        floor = weighted.lowest_probability(values)
+        for t, value in enumerate(values):
+            scores[:, t] = weighted.over_classes(objective, value, truth, weights, floor)
         return scores
     strata_of = weighted.strata(objective, truth == 1, subgroups)
     step = max(1, _AT_ONCE // strata_of.size)

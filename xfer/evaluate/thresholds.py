@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from math import ceil
+from math import ceil, hypot
 from typing import Any
 
 import numpy as np
@@ -39,9 +39,9 @@ class Chosen:
     recall: float
     """Share of them that are called positive at this threshold."""
     lower_bound: float
-    """One-sided 95 % lower bound of that recall (Clopper and Pearson). It takes the threshold as
-    given; chosen on the same images, as by TargetRecall and BestScore, it is somewhat optimistic:
-    the test part tells."""
+    """One-sided 95 % lower bound of that recall (Clopper and Pearson); wider by what the scale of
+    the scores may err by, where that is known. It takes the threshold as given; chosen on the same
+    images, as by TargetRecall and BestScore, it is somewhat optimistic: the test part tells."""
 
 
 def choose_threshold(
@@ -52,6 +52,7 @@ def choose_threshold(
     *,
     patients: Sequence[str] | None = None,
     subgroups: Sequence[str | None] | None = None,
+    low: npt.ArrayLike | None = None,
 ) -> Chosen:
     """The threshold that ships, by one of three rules.
 
@@ -71,25 +72,42 @@ def choose_threshold(
         patients: (images,), whose they are: several of one patient vouch for less than as many of
             different ones (`lower_bound_by_patient`). None: each image is of another.
         subgroups: (images,), for an objective of the worst subgroup.
+        low: (images,), scores that were brought to a model's scale, as low as that may err with
+            95 % confidence (`xfer.evaluate.equating`); None: they are the model's own. At a
+            threshold their recall lies below that of the scores by one margin, the lower bound for
+            so many positives by another: the bound is below by the root of the sum of squares.
 
     Raises:
         DataError: as `check_binary` says, or labels of one class only.
     """
     values, truth = check_binary(scores, labels, both_classes=True)
+    lowest = None if low is None else check_binary(low, labels)[0][truth]
     positives = int(truth.sum())
     whose = np.arange(len(truth)) if patients is None else np.asarray(patients)
     whose = whose[truth]
+
+    def bounded(threshold: float) -> float:
+        found = values[truth] >= threshold
+        exact = lower_bound_by_patient(found, whose)
+        if lowest is None:
+            return exact
+        share, surely = float(found.mean()), float((lowest >= threshold).mean())
+        return share - hypot(share - exact, share - surely) if surely < share else exact
+
     supported = True
     match rule:
         case TargetRecall(recall=target):
             supported = lower_bound_by_patient(np.ones(positives, bool), whose) >= target
-            threshold = _for_recall(target, values, truth, whose, bounded=supported)
+            threshold = _for_recall(target, values, truth, bounded if supported else None)
+            if supported and lowest is not None and bounded(threshold) < target:
+                # The scale may err by more than what lies between the scores and 0.
+                threshold = float(np.nextafter(np.float32(lowest.min()), np.float32(0)))
         case BestScore():
             _, threshold = best_threshold(objective, values, truth, subgroups=subgroups)
         case FixedThreshold(value=threshold):
             pass
     found = int(confusion_binary(values, truth, threshold=threshold).tp)
-    bound = lower_bound_by_patient(values[truth] >= threshold, whose)
+    bound = bounded(threshold)
     return Chosen(
         value=threshold,
         rule=to_json(rule),
@@ -115,22 +133,22 @@ def _for_recall(
     target: float,
     scores: FloatArray,
     labels: BoolArray,
-    patients: npt.NDArray[np.generic],
-    *,
-    bounded: bool,
+    bound: Callable[[float], float] | None,
 ) -> float:
-    """The highest threshold whose recall, or whose lower bound of recall, reaches the target."""
+    """The highest threshold whose recall, or whose lower bound of recall, reaches the target.
+
+    The one below all scores where no lower bound does.
+    """
     positives = int(labels.sum())
     hits = ceil(target * positives - 1e-9)  # .9 of 10 is 9, not the 9.000000000000002 of floats
     cuts = make_cuts(scores, labels)
     first = int(np.searchsorted(cuts.counts.tp, hits))
-    if bounded:
-        of_positives = scores[labels]
-        for cut in range(first, len(cuts.counts.tp)):  # by patient the bound may fall with a hit
-            threshold = cuts.threshold(cut)
-            if lower_bound_by_patient(of_positives >= threshold, patients) >= target:
-                return threshold
-    return cuts.threshold(first)
+    if bound is None:
+        return cuts.threshold(first)
+    for cut in range(first, len(cuts.counts.tp)):  # by patient the bound may fall with a hit
+        if bound(threshold := cuts.threshold(cut)) >= target:
+            return threshold
+    return cuts.threshold(len(cuts.scores) - 1)
 
 
 def _said(

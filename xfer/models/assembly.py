@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import Any
 
 import torch
 from torch import nn
@@ -17,10 +19,12 @@ from xfer.models.heads import build_head, build_pool, pooled_shape
 from xfer.models.initial import initialise
 from xfer.models.limits import problems
 from xfer.models.net import Block, Net, Normalise
+from xfer.models.templates import own_what_changes, template_of
 from xfer.models.thaw import lr_factors, thaw
-from xfer.models.weights import preprocessing, read_weights
+from xfer.models.weights import preprocessing
 from xfer.numerics import seed_of
 from xfer.recipe import ConvNet, Pretrained, Recipe
+from xfer.tensorfile import Place
 
 Shape = tuple[int, ...]
 
@@ -65,8 +69,17 @@ def assemble(
         first.join(others)
         return first
     model = recipe.model
-    with torch.device("meta"):  # no value is drawn twice, no memory taken before it is filled
-        net = skeleton(recipe, classes=classes, size=size, channels=channels)
+    shape: dict[str, Any] = {"classes": classes, "size": size, "channels": channels}
+    if isinstance(model, Pretrained) and model.weights == "imagenet" and load_weights:
+        _refuse(recipe, size=size, channels=channels)
+        template = template_of(model, size=size)
+        built = _Backbone(*template.lend(), template.tokens)
+        with torch.device("meta"):
+            net = _joined(recipe, built, known_digests=lambda: template.digests, **shape)
+        own_what_changes(net)
+    else:
+        with torch.device("meta"):  # no value is drawn twice, no memory taken before it is filled
+            net = skeleton(recipe, **shape)
     net.normalise = _normalise(model, channels)
     generator = torch.Generator().manual_seed(seed)
     initial = model.initial if isinstance(model, ConvNet) else "he_uniform"
@@ -75,9 +88,7 @@ def assemble(
     if isinstance(model, ConvNet):
         net.backbone.to_empty(device="cpu")
         initialise(net.backbone, generator, initial=initial, outputs=False)
-    elif load_weights and model.weights == "imagenet":
-        fill(net.backbone, read_weights(model.name))
-    else:
+    elif model.weights == "none" or not load_weights:
         fill(net.backbone, random_state(model.name, seed=seed))
     return net
 
@@ -88,18 +99,32 @@ def skeleton(recipe: Recipe, *, classes: int, size: int, channels: int) -> Net:
     Raises:
         RecipeError: it cannot be built; all reasons in one message.
     """
+    _refuse(recipe, size=size, channels=channels)
+    shape: dict[str, Any] = {"classes": classes, "size": size, "channels": channels}
+    if recipe.members > 1:
+        first, *others = (skeleton(_of_one_member(recipe), **shape) for _ in range(recipe.members))
+        first.join(others)
+        return first
+    return _joined(recipe, _backbone(recipe.model, size=size, channels=channels), **shape)
+
+
+def _refuse(recipe: Recipe, *, size: int, channels: int) -> None:
     found = problems(recipe, size=size, channels=channels)
     if found:
         raise RecipeError("; ".join(found))
-    if recipe.members > 1:
-        first, *others = (
-            skeleton(_of_one_member(recipe), classes=classes, size=size, channels=channels)
-            for _ in range(recipe.members)
-        )
-        first.join(others)
-        return first
+
+
+def _joined(
+    recipe: Recipe,
+    built: _Backbone,
+    *,
+    classes: int,
+    size: int,
+    channels: int,
+    known_digests: Callable[[], Mapping[Place, str]] = dict,
+) -> Net:
+    """The net of a backbone, whose values stay what they are."""
     model, head = recipe.model, recipe.head
-    built = _backbone(model, size=size, channels=channels)
     if isinstance(model, Pretrained):
         thaw(model, built.module, built.blocks)
     shape = _costs(_key(model), size, channels)[-1].shape
@@ -117,6 +142,8 @@ def skeleton(recipe: Recipe, *, classes: int, size: int, channels: int) -> Net:
         ),
         norms_train=isinstance(model, ConvNet) or model.batch_norm == "train",
         lr_factors=lr_factors(model, built.blocks) if isinstance(model, Pretrained) else None,
+        tokens=built.tokens,
+        known_digests=known_digests,
     )
 
 
@@ -177,58 +204,6 @@ def _normalise(model: ConvNet | Pretrained, channels: int) -> Normalise:
         return Normalise(expected.mean, expected.std)
     half = (0.5,) * channels  # pixels come to lie in [-1, 1]
     return Normalise(half, half)
-
-
-# --------------------------------------------------------------------------------------------------
-# Described
-
-
-@dataclass(frozen=True, kw_only=True)
-class Described:
-    """What a recipe's net amounts to."""
-
-    parameters: int
-    """All of them, the head's too."""
-    trainable: int
-    """Those that are trained."""
-    features: Shape
-    """What the prefix makes of one image, without the batch. Where all of the backbone is frozen,
-    what the head takes: (values,), or (channels, height, width) before a positional one. Else the
-    last frozen block's output: of most, (channels, height, width). The image itself where nothing
-    is frozen."""
-    prefix_madds: int
-    """Multiply-adds of the frozen prefix's forward pass per image. Convolutions and matrix
-    products only, as published counts have it."""
-    suffix_madds: int
-    """Of all that follows, in every member of an ensemble. A training step costs about three times
-    this per image, or of an ensemble the share of the member whose step it is."""
-
-
-def describe(recipe: Recipe, *, classes: int, size: int, channels: int) -> Described:
-    """Builds the net without memory or weights, and counts.
-
-    Raises:
-        RecipeError: it cannot be built; all reasons in one message.
-    """
-    with torch.device("meta"):
-        net = skeleton(recipe, classes=classes, size=size, channels=channels)
-    costs = _costs(_key(recipe.model), size, channels)
-    cut = net.prefix_blocks
-    with torch.device("meta"), torch.no_grad(), FlopCounterMode(display=False) as counter:
-        pooled = net.pool(torch.empty(1, *costs[-1].shape))
-        net.head.eval()(pooled)
-    if cut == len(costs):
-        features = tuple(pooled.shape[1:])
-    else:
-        features = costs[cut - 1].shape if cut else (channels, size, size)
-    return Described(
-        parameters=sum(p.numel() for p in net.parameters()),
-        trainable=sum(p.numel() for p in net.parameters() if p.requires_grad),
-        features=features,
-        prefix_madds=sum(cost.madds for cost in costs[:cut]),
-        suffix_madds=recipe.members
-        * (sum(cost.madds for cost in costs[cut:]) + counter.get_total_flops() // 2),
-    )
 
 
 @dataclass(frozen=True)

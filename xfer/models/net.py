@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import log
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+
+from xfer.tensorfile import Place
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,7 +65,9 @@ class Normalise(nn.Module):
         values = images.to(self.mean.dtype)
         if images.dtype == torch.uint8:
             values = values.div_(255)  # a copy of ours: uint8 had to be converted
-        values = values.expand(-1, len(self.mean), -1, -1)
+        if images.shape[1] != len(self.mean):  # channels last, as colour images come: quicker
+            values = values.expand(-1, len(self.mean), -1, -1)
+            values = values.contiguous(memory_format=torch.channels_last)
         return values.sub(self.mean).div_(self.std)
 
 
@@ -89,9 +93,9 @@ class Member(nn.Module):
 class Net(nn.Module):
     """A backbone in blocks, a pool and a head.
 
-    The frozen blocks before the first trained one are the prefix: a pure function of an image,
-    whatever mode the net is in. With every block frozen, the pool belongs to it too. An ensemble
-    has what is trained once for each of its members, and all that is frozen once.
+    The frozen blocks before the first trained one are the prefix: a pure function of an image in
+    any mode. With every block frozen, the pool belongs to it too. An ensemble has what is trained
+    once for each of its members, and all that is frozen once.
     """
 
     def __init__(
@@ -104,6 +108,8 @@ class Net(nn.Module):
         head: nn.Sequential,
         norms_train: bool,
         lr_factors: Mapping[str, float] | None = None,
+        tokens: int = 0,
+        known_digests: Callable[[], Mapping[Place, str]] = dict,
     ) -> None:
         """Joins the parts; which parameters are trained is read from `requires_grad`.
 
@@ -115,6 +121,8 @@ class Net(nn.Module):
             head: that to logits.
             norms_train: trained batch norms use and update batch statistics in training.
             lr_factors: by `Block.part`; 1 for those that are not named.
+            tokens: class tokens that the last block's output begins with; 0: it is a map.
+            known_digests: of tensors of the backbone that nobody changes.
         """
         super().__init__()
         self.normalise = normalise
@@ -122,6 +130,7 @@ class Net(nn.Module):
         self.pool = pool
         self.head = head
         self.blocks = blocks
+        self.tokens, self.known_digests = tokens, known_digests
         self.prefix_blocks = 0
         """Blocks of the prefix, counted from the input."""
         self._norms_train = norms_train
@@ -135,8 +144,7 @@ class Net(nn.Module):
         """Makes it an ensemble with others, before anything is trained or moved.
 
         Args:
-            nets: of the same recipe, with first weights of their own; of each only what is trained
-                is taken.
+            nets: of the same recipe; of each only what is trained is taken.
         """
         self.others.extend([Member(net) for net in nets])
         self._thawed = frozenset(name for _, name, p in self._bodies() if p.requires_grad)
@@ -258,15 +266,7 @@ class Net(nn.Module):
         return votes.logsumexp(dim=0) - log(len(votes))
 
     def suffix_of(self, member: int, features: Tensor) -> Tensor:
-        """The same of one member alone.
-
-        Args:
-            member: from 0; 0 where there is no ensemble.
-            features: what `prefix` returned.
-
-        Returns:
-            Logits (batch, classes).
-        """
+        """The same of one member alone, counted from 0: logits (batch, classes)."""
         values = features
         if self.prefix_blocks < len(self.blocks):
             for number in range(self.prefix_blocks, len(self.blocks)):

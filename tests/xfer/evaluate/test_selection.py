@@ -12,8 +12,9 @@ from scipy.stats import norm
 
 from xfer.errors import DataError
 from xfer.evaluate.bags import bag_scores, dealt, kinds_of, strata
+from xfer.evaluate.correction import corrected
 from xfer.evaluate.objectives import best_threshold, search_score
-from xfer.evaluate.selection import choose, corrected, probability_best
+from xfer.evaluate.selection import choose, probability_best
 from xfer.recipe import Objective
 
 OBJECTIVES = (

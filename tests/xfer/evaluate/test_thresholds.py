@@ -129,3 +129,55 @@ def test_images_that_no_threshold_can_be_chosen_on_are_refused(scores, labels, s
     with pytest.raises(DataError) as caught:
         choose_threshold(TargetRecall(0.9), OBJECTIVE, scores, labels)
     assert said in str(caught.value)
+
+
+# --------------------------------------------------------------------------------------------------
+# Scores that were brought to another scale
+
+
+@given(answers(), st.sampled_from([TargetRecall(0.8), BestScore(), FixedThreshold(0.25)]))
+def test_a_scale_that_does_not_err_changes_nothing(case, rule):
+    scores, labels = case
+    plain = choose_threshold(rule, OBJECTIVE, scores, labels)
+    assert choose_threshold(rule, OBJECTIVE, scores, labels, low=scores) == plain
+
+
+def test_the_bound_has_both_margins_as_the_sides_of_a_right_triangle():
+    scores, labels = np.linspace(0.002, 0.998, 200), np.repeat([0, 1, 1, 1], 50)
+    low = np.maximum(scores - 0.06, 0.0)
+    chosen = choose_threshold(FixedThreshold(0.3), OBJECTIVE, scores, labels, low=low)
+    assert chosen.recall == 140 / 150
+    exact = binomtest(140, 150, alternative="greater").proportion_ci(0.95, method="exact").low
+    surely = (low[labels == 1] >= 0.3).mean()
+    assert surely == 128 / 150
+    expected = 140 / 150 - np.hypot(140 / 150 - exact, 12 / 150)
+    assert chosen.lower_bound == pytest.approx(expected)
+    assert f"at least {int(expected * 1000) / 1000:.3f}" in chosen.said
+
+
+@given(answers(), st.floats(0, 1), st.sampled_from([0.3, 0.6, 0.8]))
+def test_target_recall_keeps_its_promise_whatever_the_scale_errs_by(case, share, target):
+    scores, labels = case
+    plain = choose_threshold(TargetRecall(target), OBJECTIVE, scores, labels)
+    chosen = choose_threshold(TargetRecall(target), OBJECTIVE, scores, labels, low=share * scores)
+    assert chosen.supported == plain.supported
+    if chosen.supported:
+        assert chosen.lower_bound >= target
+        assert chosen.value <= plain.value
+    else:
+        assert chosen.value == plain.value
+        assert chosen.lower_bound <= plain.lower_bound
+
+
+def test_where_no_score_is_low_enough_the_threshold_lies_below_them_all():
+    scores, labels = np.full(60, 0.9), np.repeat([0, 1], [20, 40])
+    chosen = choose_threshold(TargetRecall(0.9), OBJECTIVE, scores, labels, low=np.full(60, 0.01))
+    assert chosen.supported
+    assert chosen.value == pytest.approx(0.01)
+    assert chosen.value < 0.01
+    assert chosen.lower_bound == pytest.approx(0.05 ** (1 / 40))
+
+
+def test_low_scores_of_other_images_are_refused():
+    with pytest.raises(DataError, match="must be of the same images"):
+        choose_threshold(BestScore(), OBJECTIVE, [0.1, 0.9], [0, 1], low=[0.1])

@@ -6,7 +6,8 @@ import torch
 from torch import nn
 
 from xfer.errors import RecipeError
-from xfer.models.assembly import assemble, describe
+from xfer.models.assembly import assemble
+from xfer.models.described import describe
 from xfer.models.net import Net
 from xfer.recipe import ConvNet, Head, Pretrained, Recipe
 

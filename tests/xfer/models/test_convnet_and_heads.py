@@ -3,8 +3,8 @@ import torch
 from torch import nn
 
 from xfer.errors import RecipeError
-from xfer.models.assembly import describe
 from xfer.models.convnet import build_convnet
+from xfer.models.described import describe
 from xfer.models.heads import build_head, build_pool, pooled_shape
 from xfer.recipe import ConvNet, Head, Recipe
 

@@ -9,9 +9,10 @@ from torch import Tensor, nn
 
 from xfer.errors import RecipeError
 from xfer.models.adapters import torchvision_key
-from xfer.models.assembly import assemble, describe, name_problems
+from xfer.models.assembly import assemble, name_problems
 from xfer.models.backbone import build_backbone, classifier_shapes, random_state
 from xfer.models.cut import nodes
+from xfer.models.described import describe
 from xfer.models.net import Net
 from xfer.recipe import Head, Pool, Pretrained, Recipe
 

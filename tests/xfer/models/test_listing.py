@@ -13,9 +13,9 @@ from torchvision.models import get_model_weights
 
 from xfer.errors import RecipeError
 from xfer.models.__main__ import inside, main, table
-from xfer.models.assembly import describe
 from xfer.models.backbone import build_backbone
 from xfer.models.cut import build_cut_backbone, nodes
+from xfer.models.described import describe
 from xfer.models.listing import cuttable, summary, trainable, weights_bytes
 from xfer.models.table import TABLE
 from xfer.models.thaw import thaw

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from xfer.errors import RecipeError
-from xfer.models.assembly import describe
 from xfer.models.convnet import build_convnet
+from xfer.models.described import describe
 from xfer.models.limits import convnet_sides, problems
 from xfer.models.table import TABLE, Backbone
 from xfer.recipe import ConvNet, Head, Pretrained, Recipe

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import pytest
 
 import xfer.recipe
-from xfer.models.assembly import describe
+from xfer.models.described import describe
 from xfer.models.listing import trainable
 from xfer.recipe import ConvNet, Head, Pretrained, Recipe
 
