@@ -78,9 +78,8 @@ def search(options: Options, *, argv: Sequence[str], say: Say) -> None:
     begun = (old or {}).get("workers")  # a run that goes on keeps its number of workers
     workers = begun["workers"] if begun and options.workers is None else options.workers
     slots = plan_slots(workers=workers, gpus_per_trial=options.gpus_per_trial)
-    ahead, measured = foresee(
-        plan, inspection, slots, run=run, asked=workers is not None, recorded=old
-    )
+    asked = workers is not None or options.address is not None  # that machine is another one
+    ahead, measured = foresee(plan, inspection, slots, run=run, asked=asked, recorded=old)
     for line in said(ahead):
         say(line)
     if ahead.problems():
@@ -146,7 +145,7 @@ def _run(
     context = Context(
         run=run, plan=plan, data=data, loading=loading, columns=tuple(columns), began=began,
         constant=constant_of(plan.objective, data, folds), findings=found.findings,
-        features=feature_store(plan, (s.recipe for s in inspection.checked.samples)),
+        features=feature_store(plan, inspection.checked.recipes),
     )  # fmt: skip
     storage = run.study if plan.options.storage is None else plan.options.storage
     with (
