@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+import search  # noqa: F401  tells Ray what it must not do, before a test imports Ray itself
+
 # A shell that starts a command in the background has it ignore Ctrl-C, and so would everything that
 # the tests start and interrupt.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

@@ -308,8 +308,9 @@ def test_of_every_backbone_rows_are_pure_and_prefix_and_suffix_are_the_whole_at_
                 assert torch.equal(again[rows.index(3)], exact[3])
         with torch.no_grad():
             whole = net(given[:32])
-            torch.testing.assert_close(net.suffix(exact), whole, rtol=1e-3, atol=1e-4)
-            halves = net.suffix(rounded(exact))
+            parts, halves = net.suffix(exact), net.suffix(rounded(exact))
+        # By norm: of random weights single logits are small differences of large numbers.
+        assert float((parts - whole).norm() / whole.norm()) < 1e-4
         assert float((halves - whole).norm() / whole.norm()) < 2e-3
 
 
