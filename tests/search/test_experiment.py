@@ -155,6 +155,7 @@ def kill_after(process: subprocess.Popen[str], log: Path, epochs: int) -> None:
         time.sleep(0.01)
 
 
+@pytest.mark.slow
 def test_killed_by_minus_9_and_resumed_the_study_is_the_undisturbed_one(
     tmp_path: Path, local_ray: str
 ) -> None:

@@ -128,6 +128,7 @@ def test_a_long_search_is_measured_by_processes_side_by_side() -> None:
     assert all(pace.build > 0 for pace in got.speed.models.values())
 
 
+@pytest.mark.slow
 def test_a_process_that_dies_is_told_with_its_last_words() -> None:
     described = describe_each(RECIPES, **SHAPE)
     slots = Slots(workers=1, threads=0, gpus_per_trial=0.0, device="cpu")  # no such thing

@@ -48,6 +48,7 @@ def digits(place: Path) -> str:
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_search_leaves_a_whole_folder(digits: str, place: Path) -> None:
     folder = place / "runs" / "eights"
     assert left_in(folder) == DUE
@@ -56,6 +57,7 @@ def test_a_search_leaves_a_whole_folder(digits: str, place: Path) -> None:
         assert [row["number"] for row in csv.DictReader(file)] == ["0", "1", "2", "3"]
 
 
+@pytest.mark.slow
 def test_the_summary_says_what_the_screen_says(digits: str, place: Path) -> None:
     result = result_of(place / "runs" / "eights")
     assert result["answer"] in digits
@@ -73,6 +75,7 @@ def test_the_summary_says_what_the_screen_says(digits: str, place: Path) -> None
 
 
 @pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="reads /proc")
+@pytest.mark.slow
 def test_no_process_is_left_behind(digits: str, place: Path) -> None:
     def left() -> list[bytes]:
         found = []
@@ -97,6 +100,7 @@ def test_a_name_that_is_taken_is_refused(digits: str, place: Path) -> None:
     assert "--resume" in said
 
 
+@pytest.mark.slow
 def test_another_seed_cannot_be_smuggled_into_a_run(digits: str, place: Path) -> None:
     words = ("spaces/digits.py", "--name", "eights", "--resume", "--seed", "5")
     assert "--seed was 0 when the run began" in run(place, *words, code=2)

@@ -90,6 +90,7 @@ def test_a_demo_space_without_images_is_checked_on_phantoms(
     ],
     ids=" ".join,
 )
+@pytest.mark.slow
 def test_the_spaces_fit_real_images(
     flags: tuple[str, ...], told: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

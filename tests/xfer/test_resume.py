@@ -63,7 +63,15 @@ RESUMED = {
 }
 
 
-@pytest.mark.parametrize("name", RESUMED)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.slow)
+        if name.startswith(("resnet", "mobile"))
+        else name
+        for name in RESUMED
+    ],
+)
 def test_resumed_after_any_epoch_equals_uninterrupted(tmp_path, name):
     recipe = RESUMED[name]
     data = tiny_data(size=32 if isinstance(recipe.model, Pretrained) else 16)
