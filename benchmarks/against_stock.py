@@ -34,8 +34,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from benchmarks.replayed import Trial, Workload, missing, workload
+from benchmarks.replayed import Trial, Workload, workload
 from benchmarks.sides import ROOT, Place, Run, Side, prepare, run_ours, run_stock
+from benchmarks.written import missing
 
 LARGEST_MEAN_DIFFERENCE = 0.01
 """Of AUROC, over all trials of a list; or two standard errors of that mean, if they are more."""

@@ -11,21 +11,20 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from benchmarks.judged import judge, our_auroc, stock_auroc
 from benchmarks.replayed import (
     Trial,
     Workload,
     known_name,
     space_text,
     trials_json,
-    write_images,
-    write_weights,
 )
+from benchmarks.written import write_images, write_weights
 
 ROOT = Path(__file__).parents[1]
 MOST_HOURS = 3
@@ -143,9 +142,10 @@ def run_stock(place: Place, trials: Sequence[Trial]) -> Run:
     )
 
     def score(number: int) -> float:
-        return _stock_auroc(place, trials[number], Path(ordered[number]["checkpoint"]))
+        checkpoint = Path(ordered[number]["checkpoint"])
+        return stock_auroc(place.root, place.weights, trials[number], checkpoint)
 
-    held_back = _judge(ended, score) if place.work.targets else ()
+    held_back = judge(ended, score) if place.work.targets else ()
     shutil.rmtree(out)
     return Run(
         side="stock", seconds=seconds, trials=ended, slots=os.cpu_count() or 1,
@@ -192,9 +192,11 @@ def run_ours(place: Place, trials: Sequence[Trial]) -> Run:
     )
 
     def score(number: int) -> float:
-        return _our_auroc(place, folder / "checkpoints" / str(ordered[number].number))
+        checkpoint = folder / "checkpoints" / str(ordered[number].number)
+        size = place.work.drawn.image_size
+        return our_auroc(place.root, place.weights, checkpoint, size=size)
 
-    held_back = _judge(ended, score) if place.work.targets else ()
+    held_back = judge(ended, score) if place.work.targets else ()
     shutil.rmtree(out)
     return Run(
         side="ours", seconds=seconds, trials=ended, slots=slots,
@@ -248,63 +250,3 @@ def _end_times(study: Path) -> dict[int, float]:
         for trial in optuna.load_study(study_name=name, storage=storage).trials
         if trial.datetime_complete is not None
     }
-
-
-# --------------------------------------------------------------------------------------------------
-# Judged on images that neither side has seen
-
-
-def leaders(trials: Sequence[Ended]) -> list[int]:
-    """Places in the list of those that were the best by validation when they ended, in time."""
-    found: list[int] = []
-    for place in sorted(range(len(trials)), key=lambda i: trials[i].seconds):
-        if not trials[place].may_win:
-            continue
-        if not found or trials[place].auroc > trials[found[-1]].auroc:
-            found.append(place)
-    return found
-
-
-def _judge(
-    ended: Sequence[Ended], score: Callable[[int], float]
-) -> tuple[tuple[float, float], ...]:
-    """As `Run.held_back` has it."""
-    return tuple((ended[i].seconds, score(i)) for i in leaders(ended))
-
-
-def _stock_auroc(place: Place, trial: Trial, checkpoint: Path) -> float:
-    from torch.utils.data import DataLoader
-
-    from benchmarks.stock import auroc, load_model, load_part, predict
-
-    part = load_part(place.root, "held_back", image_size=trial.image_size)
-    with _torch_home(place):
-        model = load_model(asdict(trial), checkpoint)
-    return auroc(*predict(model, DataLoader(part, batch_size=64), device="cpu"))
-
-
-def _our_auroc(place: Place, checkpoint: Path) -> float:
-    import numpy as np
-    import torch
-
-    from benchmarks.stock import auroc
-    from xfer.checkpoint import restore_best
-    from xfer.data.decode import decode_image
-    from xfer.logits import predict_logits
-
-    folders = sorted((place.root / "held_back").iterdir())
-    files = [(label, file) for label, folder in enumerate(folders) for file in folder.iterdir()]
-    size = place.work.drawn.image_size
-    pixels = np.stack([decode_image(file.read_bytes(), size=size) for _, file in files])
-    with _torch_home(place):
-        net = restore_best(checkpoint)
-    logits = predict_logits(net, pixels, np.arange(len(pixels)), device=torch.device("cpu"))
-    return auroc(logits.softmax(dim=1)[:, 1], torch.tensor([label for label, _ in files]))
-
-
-@contextmanager
-def _torch_home(place: Place) -> Iterator[None]:
-    from search.workers import set_variables
-
-    with set_variables({"TORCH_HOME": str(place.weights)}):
-        yield

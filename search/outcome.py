@@ -157,7 +157,7 @@ def _negative(data: Dataset) -> str | None:
 
 def _contents(context: Context) -> list[str]:
     """Digests of the test images, as the ledger knows them."""
-    return [context.loading.digests[i] for i in context.data.splits["test"]]
+    return [context.data.image_digests[i] for i in context.data.splits["test"]]
 
 
 def _best(rows: Sequence[TrialRow]) -> TrialRow | None:

@@ -164,7 +164,7 @@ def _run(
     ):
         folded = sealed = None
         if not plan.demo:
-            contents = [loading.digests[i] for i in data.splits["test"]]
+            contents = [data.image_digests[i] for i in data.splits["test"]]
             sealed = Sealed(contents=contents, run_id=manifest["begun"])
         if folds is not None:
             folded = Folded(seed=plan.options.seed, threads=slots.threads)

@@ -5,14 +5,12 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any, Literal
+from contextlib import contextmanager, nullcontext
+from typing import Any
 
 import numpy as np
 import torch
 
-Precision = Literal["float32", "bfloat16"]
-"""What products of a forward pass are computed in; weights and their updates are float32 always."""
 _MEMORY_SIGNS = (
     "out of memory",  # CUDA's own, also where it comes as a plain RuntimeError
     "can't allocate memory",  # DefaultCPUAllocator on Linux and macOS
@@ -41,29 +39,6 @@ def set_threads(threads: int) -> None:
     if threads < 1:
         raise ValueError(f"threads must be at least 1, got {threads}")
     torch.set_num_threads(threads)
-
-
-def has_native_bfloat16(device: torch.device) -> bool:
-    """Whether a device multiplies bfloat16 in hardware, rather than by float32 and conversions.
-
-    On x86 that is AVX512-BF16 or AMX, on CUDA compute capability 8.0 or more. Other processors are
-    answered no: nobody has measured them for us.
-    """
-    if device.type == "cuda":
-        return torch.cuda.get_device_capability(device) >= (8, 0)
-    if device.type != "cpu":
-        return False
-    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-
-
-def computing(device: torch.device, precision: Precision) -> AbstractContextManager[Any]:
-    """Within it a forward pass is computed so: as it is written, or under bfloat16 autocast.
-
-    A backward pass follows the forward pass that it belongs to, and stays outside.
-    """
-    if precision == "float32":
-        return nullcontext()
-    return torch.autocast(device.type, dtype=torch.bfloat16)
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from xfer.models.net import Net
-from xfer.numerics import Precision, computing
 from xfer.optim import build_optimizer, parameter_groups
 from xfer.recipe import OptimizerName
 
@@ -31,19 +30,15 @@ def clock_of(device: torch.device) -> Clock:
 class Passes:
     """Sends batches through a net, block by block, with a look at the clock in between."""
 
-    def __init__(
-        self, net: Net, *, precision: Precision, optimizer: OptimizerName, clock: Clock
-    ) -> None:
+    def __init__(self, net: Net, *, optimizer: OptimizerName, clock: Clock) -> None:
         """Nothing is computed yet.
 
         Args:
             net: all of it trained, on the device.
-            precision: of forward passes.
             optimizer: whose step is timed.
             clock: of the device.
         """
         self._net, self._clock = net, clock
-        self._precision: Precision = precision
         self._device = net.normalise.mean.device
         stages = [block.part for block in net.blocks]
         self.starts = [n for n, it in enumerate(stages) if n == 0 or it != stages[n - 1]]
@@ -65,7 +60,7 @@ class Passes:
         net, clock = self._net, self._clock
         net.eval()
         seconds = []
-        with torch.inference_mode(), computing(self._device, self._precision):
+        with torch.inference_mode():
             began = clock()
             values = net.normalise(images)
             seconds.append(clock() - began)
@@ -110,8 +105,7 @@ class Passes:
 
     def _forward(self, module: nn.Module, values: Tensor) -> tuple[Tensor, float]:
         began = self._clock()
-        with computing(self._device, self._precision):
-            made = module(values)
+        made = module(values)
         return made, self._clock() - began
 
     def _step_of_head(self, values: Tensor) -> float:
@@ -120,10 +114,9 @@ class Passes:
         labels = torch.zeros(len(values), dtype=torch.int64, device=self._device)
         began = self._clock()
         self._head.zero_grad(set_to_none=True)
-        with computing(self._device, self._precision):
-            logits = self._net.head(pooled)
-        loss = cross_entropy(logits.float(), labels)
+        logits = self._net.head(pooled)
+        loss = cross_entropy(logits, labels)
         loss.backward()
         self._head.step()
-        cross_entropy(logits.detach().float(), labels).item()
+        cross_entropy(logits.detach(), labels).item()
         return self._clock() - began

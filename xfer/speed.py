@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from itertools import accumulate
 from math import ceil, log
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from xfer.recipe import Augment, ConvNet, Pretrained, Recipe
 
@@ -42,8 +42,6 @@ class Line:
 class Pace:
     """What a model takes, block by block from the input."""
 
-    precision: Literal["float32", "bfloat16"]
-    """Of its forward passes; the faster one, where the device has both."""
     madds: tuple[int, ...]
     """Multiply-adds of each block, per image, forward."""
     pixels: Line
@@ -80,11 +78,6 @@ class Speed:
     changes: Mapping[str, float]
     """Seconds that changing a training image takes, by `changes_key`."""
 
-    def precision_of(self, model: ConvNet | Pretrained) -> Literal["float32", "bfloat16"]:
-        """The faster one for a model; float32 for one that was not measured."""
-        pace = self.models.get(model_key(model))
-        return "float32" if pace is None else pace.precision
-
     def to_json(self) -> dict[str, Any]:
         """As plain values that JSON holds without loss."""
         return asdict(self)
@@ -99,7 +92,7 @@ class Speed:
         models = {}
         for key, pace in values["models"].items():
             models[key] = Pace(
-                **{name: pace[name] for name in ("precision", "update", "build")},
+                **{name: pace[name] for name in ("update", "build")},
                 madds=tuple(pace["madds"]),
                 pixels=line(pace["pixels"]),
                 forward=tuple(map(line, pace["forward"])),

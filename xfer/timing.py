@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import sys
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from statistics import median
 
@@ -19,13 +19,7 @@ import torch
 
 from xfer.augment import augmented
 from xfer.models.assembly import assemble, block_costs
-from xfer.numerics import (
-    Precision,
-    has_native_bfloat16,
-    is_out_of_memory,
-    repeatable,
-    set_threads,
-)
+from xfer.numerics import is_out_of_memory, repeatable, set_threads
 from xfer.passes import Clock, Passes, clock_of
 from xfer.recipe import Augment, Pretrained, Recipe, from_json
 from xfer.speed import Line, Pace, Speed, changes_key, model_key
@@ -97,11 +91,6 @@ def measure(
     return Speed(threads=threads, device=device.type, models=models, changes=changes)
 
 
-def faster(paces: Iterable[Pace]) -> Pace:
-    """The one whose training takes the shortest; the first of equals."""
-    return min(paces, key=lambda pace: sum(each.image for each in pace.training))
-
-
 def through(small: tuple[int, float], large: tuple[int, float]) -> Line:
     """The line through two measurements (images, seconds), nothing of it below 0.
 
@@ -139,51 +128,37 @@ def _pace_of(
     costs = block_costs(model, **shape)
     madds = tuple(cost.madds for cost in costs)
     large = int(min(LARGE, max(2, _LARGE_MADDS // max(1, sum(madds)))))
-    precisions: list[Precision] = ["float32"]
-    if has_native_bfloat16(device):
-        precisions.append("bfloat16")
-    update = 0.0
-    paces = []
-    for precision in precisions:
-        passes = Passes(net, precision=precision, optimizer=recipe.optimizer, clock=clock)
-        timed: dict[int, list[list[float]]] = {}
-        sides = sorted(
-            {max(2, large * SMALL // LARGE), large}
-        )  # of one a batch norm has no variance
-        images = {
-            n: _noise((n, size, size, channels)).to(device).permute(0, 3, 1, 2) for n in sides
-        }
-        for count in sides:  # memory is taken and kernels are chosen in the first pass
-            passes.run(images[count])
-        update = update or passes.update()
-        started = clock()
-        for number in range(_PASSES):
-            if number and clock() - started > _LIMIT_S:
-                break
-            for count in sides:
-                timed.setdefault(count, []).append(passes.run(images[count]))
-        lines = [
-            through((sides[0], median(few)), (sides[-1], median(many)))
-            for few, many in zip(
-                zip(*timed[sides[0]], strict=True), zip(*timed[sides[-1]], strict=True), strict=True
-            )
-        ]
-        blocks = len(net.blocks)
-        firsts = dict(zip(passes.starts, lines[2 + 2 * blocks :], strict=True))
-        paces.append(
-            Pace(
-                precision=precision,
-                madds=madds,
-                pixels=lines[0],
-                forward=tuple(lines[1 : 1 + blocks]),
-                training=tuple(lines[1 + blocks : 1 + 2 * blocks]),
-                first=tuple(firsts.get(number) for number in range(blocks)),
-                head=lines[1 + 2 * blocks],
-                update=update,
-                build=build,
-            )
-        )
-    return faster(paces)
+    passes = Passes(net, optimizer=recipe.optimizer, clock=clock)
+    # Of one image a batch norm has no variance.
+    sides = sorted({max(2, large * SMALL // LARGE), large})
+    images = {n: _noise((n, size, size, channels)).to(device).permute(0, 3, 1, 2) for n in sides}
+    for count in sides:  # memory is taken and kernels are chosen in the first pass
+        passes.run(images[count])
+    update = passes.update()
+    timed: dict[int, list[list[float]]] = {}
+    started = clock()
+    for number in range(_PASSES):
+        if number and clock() - started > _LIMIT_S:
+            break
+        for count in sides:
+            timed.setdefault(count, []).append(passes.run(images[count]))
+    few, many = (zip(*timed[count], strict=True) for count in (sides[0], sides[-1]))
+    lines = [
+        through((sides[0], median(short)), (sides[-1], median(long)))
+        for short, long in zip(few, many, strict=True)
+    ]
+    blocks = len(net.blocks)
+    firsts = dict(zip(passes.starts, lines[2 + 2 * blocks :], strict=True))
+    return Pace(
+        madds=madds,
+        pixels=lines[0],
+        forward=tuple(lines[1 : 1 + blocks]),
+        training=tuple(lines[1 + blocks : 1 + 2 * blocks]),
+        first=tuple(firsts.get(number) for number in range(blocks)),
+        head=lines[1 + 2 * blocks],
+        update=update,
+        build=build,
+    )
 
 
 def _changing(

@@ -25,19 +25,18 @@ from benchmarks.against_stock import (
     summarise,
     to_targets,
 )
+from benchmarks.judged import leaders
 from benchmarks.replayed import (
     Drawn,
     Workload,
     draw_trials,
     known_name,
-    missing,
     space_text,
     trials_json,
     workload,
-    write_images,
-    write_weights,
 )
-from benchmarks.sides import Ended, Run, Side, leaders
+from benchmarks.sides import Ended, Run, Side
+from benchmarks.written import missing, write_images, write_weights
 from search.options import Options
 from search.plan import make_plan
 from search.space import load_space

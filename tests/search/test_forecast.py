@@ -146,7 +146,7 @@ def test_a_works_seconds_are_those_of_its_recipe_and_what_is_around() -> None:
     of = Recipe(model=ConvNet(kernels=(4,)), lr=1e-3)
     line = Line(call=0.0, image=1e-3)
     pace = Pace(
-        precision="float32", madds=(1,), pixels=line, forward=(line,), training=(line,),
+        madds=(1,), pixels=line, forward=(line,), training=(line,),
         first=(line,), head=line, update=0.0, build=0.0,
     )  # fmt: skip
     speed = Speed(threads=1, device="cpu", models={model_key(of.model): pace}, changes={})

@@ -22,7 +22,7 @@ def speed(seconds: float, *models: str, threads: int = 1) -> Speed:
     """A speed of which `mean` reads how long a trial takes."""
     line = Line(call=0.0, image=0.0)
     pace = Pace(
-        precision="float32", madds=(1,), pixels=line, forward=(line,), training=(line,),
+        madds=(1,), pixels=line, forward=(line,), training=(line,),
         first=(line,), head=line, update=0.0, build=seconds,
     )  # fmt: skip
     return Speed(threads=threads, device="cpu", models=dict.fromkeys(models, pace), changes={})

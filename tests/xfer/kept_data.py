@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,9 +15,11 @@ import torch
 from tests.xfer.tiny_data import CPU, OBJECTIVE, TinyData, tiny_data
 from xfer.chunks import blake2b
 from xfer.features import Features, FeatureStore
+from xfer.models.assembly import assemble
 from xfer.models.backbone import random_state
+from xfer.models.net import Net
 from xfer.models.weights import weights_file
-from xfer.recipe import Head, Pretrained, Recipe
+from xfer.recipe import Head, HeadFirst, Pretrained, Recipe
 from xfer.store import Store
 from xfer.train import EpochResult, fit
 
@@ -57,10 +62,32 @@ def draw_weights(name: str, *, seed: int = 1) -> None:
     torch.save(random_state(name, seed=seed), path)
 
 
+@contextmanager
+def home_with(folder: Path, *names: str) -> Iterator[None]:
+    """Within it TORCH_HOME is this folder, and has drawn weights of these backbones."""
+    before = os.environ.get("TORCH_HOME")
+    os.environ["TORCH_HOME"] = str(folder)
+    try:
+        for name in names:
+            draw_weights(name)
+        yield
+    finally:
+        os.environ.pop("TORCH_HOME")
+        if before is not None:
+            os.environ["TORCH_HOME"] = before
+
+
 def frozen_recipe(name: str = "squeezenet1_1", depth: int = 0, **changes: Any) -> Recipe:
     model = Pretrained(name, unfreeze_depth=depth)
     recipe = Recipe(model=model, head=Head(), lr=1e-3, batch_size=8, epochs=3)
     return replace(recipe, **changes)
+
+
+HEAD_FIRST = frozen_recipe("resnet18", 1, head_first=HeadFirst(epochs=1, lr=1e-2))
+
+
+def net_of(recipe: Recipe, *, size: int = 64) -> Net:
+    return assemble(recipe, classes=2, size=size, channels=3, seed=0)
 
 
 def features(data: KeptData, *, pays: bool = True, **settings: Any) -> Features:

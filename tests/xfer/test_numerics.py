@@ -5,8 +5,6 @@ import pytest
 import torch
 
 from xfer.numerics import (
-    computing,
-    has_native_bfloat16,
     is_out_of_memory,
     pick_device,
     repeatable,
@@ -91,35 +89,3 @@ def test_threads_are_set_and_none_is_refused():
 
 def test_the_device_is_the_gpu_where_there_is_one():
     assert pick_device().type == ("cuda" if torch.cuda.is_available() else "cpu")
-
-
-def test_products_are_computed_in_the_precision_that_is_asked_for():
-    layer, values = torch.nn.Linear(3, 2), torch.ones(1, 3)
-    with computing(CPU, "float32"):
-        assert layer(values).dtype == torch.float32
-    with computing(CPU, "bfloat16"):
-        assert layer(values).dtype == torch.bfloat16
-    assert layer(values).dtype == torch.float32
-    assert layer.weight.dtype == torch.float32
-
-
-@pytest.mark.parametrize(
-    ("bfloat16", "tiles", "native"),
-    [(False, False, False), (True, False, True), (False, True, True)],
-)
-def test_bfloat16_is_native_where_torch_finds_instructions_for_it(
-    bfloat16: bool, tiles: bool, native: bool, monkeypatch: pytest.MonkeyPatch
-):
-    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: bfloat16)
-    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: tiles)
-    assert has_native_bfloat16(CPU) is native
-
-
-@pytest.mark.parametrize(
-    ("capability", "native"), [((7, 5), False), ((8, 0), True), ((9, 0), True)]
-)
-def test_of_gpus_those_since_ampere_have_it(
-    capability: tuple[int, int], native: bool, monkeypatch: pytest.MonkeyPatch
-):
-    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
-    assert has_native_bfloat16(torch.device("cuda", 0)) is native

@@ -9,10 +9,13 @@ import pytest
 import torch
 
 from tests.xfer.kept_data import (
+    HEAD_FIRST,
     draw_weights,
     features,
     frozen_recipe,
+    home_with,
     kept_data,
+    net_of,
     stored,
     told,
     total,
@@ -20,12 +23,11 @@ from tests.xfer.kept_data import (
 )
 from tests.xfer.tiny_data import CPU
 from xfer.checkpoint import read_best
-from xfer.errors import RecipeError
 from xfer.features import Asked, Counts
-from xfer.models.assembly import assemble
-from xfer.models.table import TABLE
-from xfer.prefix import Cut, check_frozen, cut_of, cuts_of, padded, rounded, run_prefix
-from xfer.recipe import Augment, ConvNet, Head, HeadFirst, Pretrained
+from xfer.models.backbone import random_state
+from xfer.models.weights import weights_file
+from xfer.prefix import Cut, cuts_of, run_prefix
+from xfer.recipe import Augment, Head, Pretrained
 from xfer.store import Store
 
 NAME = "squeezenet1_1"
@@ -33,32 +35,13 @@ NAME = "squeezenet1_1"
 
 @pytest.fixture(autouse=True, scope="module")
 def home(tmp_path_factory):
-    """A TORCH_HOME with drawn weights of two small backbones."""
-    before = os.environ.get("TORCH_HOME")
-    os.environ["TORCH_HOME"] = str(tmp_path_factory.mktemp("home"))
-    for name in (NAME, "resnet18", "mobilenet_v2"):
-        draw_weights(name)
-    yield
-    if before is None:
-        del os.environ["TORCH_HOME"]
-    else:
-        os.environ["TORCH_HOME"] = before
+    with home_with(tmp_path_factory.mktemp("home"), NAME, "resnet18", "mobilenet_v2"):
+        yield
 
 
 @pytest.fixture
 def data(tmp_path):
     return kept_data(tmp_path / "store")
-
-
-def net_of(recipe, size=64, channels=3):
-    return assemble(recipe, classes=2, size=size, channels=channels, seed=0)
-
-
-def images(count, size=64, channels=3):
-    generator = torch.Generator().manual_seed(0)
-    shape = (count, size, size, channels)
-    drawn = torch.randint(0, 256, shape, generator=generator, dtype=torch.uint8)
-    return drawn.permute(0, 3, 1, 2)
 
 
 RECIPES = {
@@ -68,7 +51,7 @@ RECIPES = {
     "three stages, norms too": frozen_recipe(
         model=Pretrained("mobilenet_v2", unfreeze_depth=3, batch_norm="train")
     ),
-    "the head first": frozen_recipe("resnet18", 1, head_first=HeadFirst(epochs=1, lr=1e-2)),
+    "the head first": HEAD_FIRST,
     "three views of each": frozen_recipe(augment=Augment("views", views=3, rotation=20)),
     "fresh changes": frozen_recipe(augment=Augment.light()),
     "an ensemble": frozen_recipe(depth=1, balance="ensemble", ensemble_parts=2),
@@ -161,8 +144,6 @@ def test_a_changed_weight_misses_where_it_is_in_the_prefix(data, monkeypatch, tm
     trained(frozen_recipe(depth=1), data, features(data))
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "other"))
     draw_weights(NAME)
-    from xfer.models.weights import weights_file
-
     path = weights_file(NAME).path
     state = torch.load(path, weights_only=True)
     state["features.12.squeeze.weight"][0, 0, 0, 0] += 1e-6  # in the last stage
@@ -249,100 +230,6 @@ def images_of(data):
     return torch.from_numpy(data.pixels[np.arange(len(data.labels))]).permute(0, 3, 1, 2)
 
 
-def test_the_whole_net_is_its_prefix_then_its_suffix():
-    for recipe in (frozen_recipe(depth=1), RECIPES["the head first"]):
-        net = net_of(recipe).eval()
-        given = images(32)
-        with torch.no_grad():
-            whole, parts = net(given), net.suffix(run_prefix(net, given, exact=True))
-            halves = net.suffix(run_prefix(net, given))
-        torch.testing.assert_close(parts, whole, rtol=1e-5, atol=1e-6)
-        assert float((halves - whole).norm() / whole.norm()) < 1e-3
-        assert torch.equal(halves.argmax(dim=1), whole.argmax(dim=1))
-
-
-def test_gradients_of_the_suffix_are_those_of_the_whole():
-    recipe = frozen_recipe(depth=1)
-    net = net_of(recipe)
-    given = images(32)
-    net.suffix(run_prefix(net, given, exact=True)).square().sum().backward()
-    own = [p.grad.clone() for p in net.parameters() if p.grad is not None]
-    net.zero_grad()
-    net(given).square().sum().backward()
-    whole = [p.grad for p in net.parameters() if p.grad is not None]
-    assert len(own) == len(whole) > 0
-    for one, other in zip(own, whole, strict=True):
-        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
-
-
-@pytest.mark.parametrize("name", [NAME, "resnet18", "mobilenet_v2"])
-def test_a_row_is_the_same_in_every_company_and_place(name):
-    for depth in range(3):
-        assert_pure(frozen_recipe(name, depth))
-
-
-def assert_pure(recipe, size=64):
-    """Alone, first, last, among others, and with another number of them."""
-    net = net_of(recipe, size=size)
-    given = images(70, size=size)
-    every = run_prefix(net, given, exact=True)
-    for rows in ([3], [3, 1, 2], list(range(70))[::-1], list(range(5, 50)), [69] * 33):
-        assert torch.equal(run_prefix(net, given[rows], exact=True), every[rows])
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", TABLE)
-def test_of_every_backbone_rows_are_pure_and_prefix_and_suffix_are_the_whole_at_every_cut(name):
-    size = TABLE[name].nearest_size(64)
-    given = images(33, size=size)
-    for depth in range(4):
-        recipe = frozen_recipe(model=Pretrained(name, unfreeze_depth=depth, weights="none"))
-        net = net_of(recipe, size=size).eval()
-        assert cut_of(net, recipe) == next(iter(cuts_of(recipe, size=size, channels=3)), None)
-        if not net.prefix_blocks:
-            continue
-        exact = run_prefix(net, given[:32], exact=True)
-        if depth == 0:  # a row of a deep cut is pure only if that of a shallower one is
-            for rows in ([3], [20, 3, 32], list(range(33))[::-1]):
-                again = run_prefix(net, given[rows], exact=True)
-                assert torch.equal(again[rows.index(3)], exact[3])
-        with torch.no_grad():
-            whole = net(given[:32])
-            parts, halves = net.suffix(exact), net.suffix(rounded(exact))
-        # By norm: of random weights single logits are small differences of large numbers.
-        assert float((parts - whole).norm() / whole.norm()) < 1e-4
-        assert float((halves - whole).norm() / whole.norm()) < 2e-3
-
-
-def test_cuts_are_those_of_the_net_that_is_built():
-    models = [
-        *(Pretrained(NAME, unfreeze_depth=depth) for depth in range(5)),
-        Pretrained("resnet18", train=("layer3.1", "layer4.0.conv1")),
-        Pretrained("resnet18", cut_after="layer3.0.add", unfreeze_depth=1),
-    ]
-    for model in models:
-        recipe = frozen_recipe(model=model)
-        net = net_of(recipe)
-        of_net = cut_of(net, recipe)
-        assert cuts_of(recipe, size=64, channels=3) == (() if of_net is None else (of_net,))
-    assert cuts_of(frozen_recipe(model=ConvNet(kernels=(4,))), size=64, channels=3) == ()
-    both = cuts_of(RECIPES["the head first"], size=64, channels=3)
-    assert [cut.pool for cut in both] == [None, "average"]
-
-
-def test_what_is_not_frozen_is_refused_by_name():
-    net = net_of(frozen_recipe("mobilenet_v2", 1))
-    check_frozen(net)
-    net.prefix_blocks += 1
-    with pytest.raises(RecipeError, match="is trained"):
-        check_frozen(net)
-    net.prefix_blocks -= 1
-    for module in net.blocks[2].module.modules():
-        module.training = True
-    with pytest.raises(RecipeError, match="is in training mode"):
-        check_frozen(net)
-
-
 def test_random_weights_and_what_is_read_as_quickly_as_computed_are_not_kept(data):
     drawn = frozen_recipe(model=Pretrained(NAME, weights="none"))
     assert total(trained(drawn, data, features(data)), "hits") == 0
@@ -370,9 +257,6 @@ def test_of_several_cuts_only_the_own_is_kept_where_there_is_no_room_for_all(dat
 
 def test_rows_that_half_precision_does_not_hold_are_kept_whole(data, monkeypatch, tmp_path):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "large"))
-    from xfer.models.backbone import random_state
-    from xfer.models.weights import weights_file
-
     state = random_state(NAME, seed=1)
     state["features.12.expand1x1.weight"] *= 1e7  # beyond 65,504
     path = weights_file(NAME).path
@@ -387,20 +271,6 @@ def test_rows_that_half_precision_does_not_hold_are_kept_whole(data, monkeypatch
     assert "too coarse" in kinds
     again = trained(recipe, data, features(data))
     assert total(again, "forwards") == 0
-
-
-def test_rounding_is_by_row_and_only_where_half_precision_holds():
-    values = torch.tensor([[1.0, 1 / 3], [1e6, 1.0], [1e-9, 2e-9], [0.0, 0.0]])
-    found = rounded(values)
-    assert torch.equal(found[0], values[0].half().float())
-    assert torch.equal(found[1:], values[1:])
-    assert rounded(values, exact=True) is values
-
-
-def test_the_last_batch_is_padded_and_the_padding_left_out():
-    batches = list(padded(images(35)))
-    assert [(len(batch), count) for batch, count in batches] == [(32, 32), (32, 3)]
-    assert not batches[1][0][3:].any()
 
 
 def test_sealed_images_are_refused(data):

@@ -13,10 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from xfer.models.described import describe
-from xfer.numerics import has_native_bfloat16
 from xfer.recipe import Augment, ConvNet, Head, HeadFirst, Pretrained, Recipe
 from xfer.speed import Line, Pace, Seconds, Speed, changes_key, model_key, pace_of, seconds_of
-from xfer.timing import faster, measure, through
+from xfer.timing import measure, through
 
 SHAPE = {"classes": 2, "size": 64, "channels": 3}
 RESNET = Pretrained("resnet18")
@@ -42,7 +41,7 @@ def pace(**changes: Any) -> Pace:
     costs = block_costs(RESNET, size=64, channels=3)
     assert len(costs) == BLOCKS
     values: dict[str, Any] = {
-        "precision": "float32", "madds": tuple(cost.madds for cost in costs), "pixels": zero,
+        "madds": tuple(cost.madds for cost in costs), "pixels": zero,
         "forward": (Line(call=0, image=1e-3),) * BLOCKS,
         "training": (Line(call=0, image=3e-3),) * BLOCKS,
         "first": (None,) * BLOCKS, "head": zero, "update": 0.0, "build": 0.0,
@@ -152,14 +151,6 @@ def test_what_is_of_training_alone_shares_a_measurement() -> None:
     assert model_key(ConvNet(kernels=(8,))) != model_key(ConvNet(kernels=(4,)))
 
 
-def test_the_faster_precision_is_chosen_and_float32_where_both_are_equal() -> None:
-    slow = (Line(call=0, image=4e-3),) * BLOCKS
-    float32, bfloat16 = pace(), pace(precision="bfloat16")
-    assert faster([float32, bfloat16]).precision == "float32"
-    assert faster([float32, replace(bfloat16, training=slow)]).precision == "float32"
-    assert faster([replace(float32, training=slow), bfloat16]).precision == "bfloat16"
-
-
 def test_a_line_goes_through_both_measurements_and_never_below_zero() -> None:
     assert through((4, 5.0), (8, 9.0)) == Line(call=1.0, image=1.0)
     assert through((4, 9.0), (8, 8.0)) == Line(call=0.0, image=1.0)  # noise
@@ -184,8 +175,6 @@ def test_every_block_is_measured_and_the_threads_are_put_back(model) -> None:
     assert starts == ([0] if blocks == 2 else [0, 6, 8, 10])  # where stages begin
     assert one.head.seconds(32, batch=32) == pytest.approx(1)
     assert got.changes[changes_key(LIGHT)] == pytest.approx(1 / 16)
-    if not has_native_bfloat16(torch.device("cpu")):
-        assert got.precision_of(model) == "float32"
 
 
 def test_models_are_measured_in_the_order_of_their_work_until_the_time_is_up() -> None:

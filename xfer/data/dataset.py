@@ -126,8 +126,6 @@ class Loading:
     """Wall time of decoding and storing, or of waiting for who does."""
     images_decoded: int
     """By this process, for each interpolation anew; the others were in the store."""
-    digests: tuple[str, ...]
-    """Of each image's content, in the dataset's order."""
     digest: str
     """Of names, contents, labels, classes and parts: what a resumed run has to find again."""
 
@@ -229,7 +227,6 @@ def load_dataset(
         seconds=time.monotonic() - start,
         decode_seconds=decoded.seconds,
         images_decoded=decoded.count,
-        digests=decoded.contents,
         digest=digest,
     )
     return dataset, loading
