@@ -10,7 +10,7 @@ from search.answer import times
 from search.report.finalists import ensemble
 from search.report.html import Html, element, joined, number, table
 from search.report.reading import Reading
-from search.scores import compared_said
+from search.scores import HALF, compared_said
 from search.sentences import signed, subgroups_said
 
 
@@ -148,6 +148,8 @@ def _metric_row(name: str, value: Mapping[str, Any]) -> list[Html]:
     ends = [value.get("low"), value.get("high")]
     metric, at, prevalence = name.partition("_at_")
     label = f"{metric} where {float(prevalence):.0%} are positive" if at else name
+    if name == HALF:
+        label = "accuracy at a threshold of .5"
     return [
         element("td", label.replace("_", " ")),
         number(share(value.get("value"))),

@@ -84,7 +84,7 @@ def test_the_demo_leaves_all_files_that_are_due(demo: Demo) -> None:
 
 def test_the_demo_finds_a_model_that_has_learned(demo: Demo) -> None:
     result = demo.result
-    assert result["trials"]["complete"] >= 3  # the others do not learn in four epochs: pruned
+    assert result["trials"]["complete"] >= 3  # the others do not learn in six epochs: pruned
     assert result["trials"]["failed"] == result["trials"]["infeasible"] == 0
     assert not result["interrupted"]
     assert result["data"]["images"] == 600

@@ -125,6 +125,7 @@ def finished(folder: Path, *, demo: bool = False, several: bool = False, **chang
     run = RunDir(folder)
     record(run, ROWS)
     metrics = {"recall": 0.98, "auroc": 0.97, "accuracy": 0.95, f"recall/{EVIL}": 30 / 33}
+    metrics |= {"accuracy_at_0.5": 0.94, "precision_at_0.01": 0.2}
     test = with_wilson(metrics, MATRIX if several else BINARY)
     rule = {"kind": "TargetRecall", "recall": 0.95}
     result = build_result(
@@ -169,6 +170,8 @@ def test_the_answer_and_the_final_table_are_on_the_page(page: Page) -> None:
         "is other",
         "TargetRecall(recall=0.95)",
         "It vouches for a recall",
+        "accuracy at a threshold of .5",
+        "precision where 1% are positive",
     ):
         assert part in said
     assert "only 50 images of PNEUMONIA in validation" in said

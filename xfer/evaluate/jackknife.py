@@ -139,7 +139,8 @@ def paired_standard_error(
     groups go across strata as here; J. Shao and D. Tu, The Jackknife and Bootstrap, 1995. Measured
     against the spread of differences over 300 drawn validation parts (100 or 500 patients with an
     image, 100 with four): as a root mean square 0.98 to 1.13 times as large, of
-    `specificity_at_recall` and `recall_at_specificity`, whose threshold jumps, 1.3 to 1.5 times.
+    `specificity_at_recall` and `recall_at_specificity`, whose threshold jumps, 1.3 to 1.5 times, of
+    `cost` with a miss at 10 and few images less: 0.80 times with 50, 0.88 with 100, 1.0 from 200.
 
     Args:
         one: (folds, groups), as `leave_out_scores` gives them; one fold where there are none.
