@@ -13,10 +13,10 @@ def duration(seconds: float) -> str:
     """
     seconds = max(0.0, seconds)
     if seconds < 100:
-        return _count(round(seconds), "second")
+        return counted(round(seconds), "second")
     minutes = round(seconds / 60)
     if minutes < 60:
-        return _count(minutes, "minute")
+        return counted(minutes, "minute")
     if minutes < 48 * 60:
         return f"{minutes // 60} h {minutes % 60} min"
     hours = round(minutes / 60)
@@ -89,9 +89,14 @@ def setting(value: object) -> str:
     return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
+def counted(number: int, unit: str) -> str:
+    """A number of things.
+
+    >>> counted(1, "worker"), counted(4, "worker")
+    ('1 worker', '4 workers')
+    """
+    return f"{number} {unit}" if number == 1 else f"{number} {unit}s"
+
+
 def _bare(text: str) -> str:
     return text.replace("0.", ".", 1) if text.lstrip("-").startswith("0.") else text
-
-
-def _count(number: int, unit: str) -> str:
-    return f"{number} {unit}" if number == 1 else f"{number} {unit}s"

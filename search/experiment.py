@@ -38,6 +38,10 @@ _TUNE_SETTINGS = {
 }
 
 
+MOST_WORKERS = 4096
+"""On a cluster that may grow."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Ended:
     """How a search ended."""
@@ -60,6 +64,7 @@ def run_trials(
     out: Path,
     limit_s: float | None = None,
     reserved: Callable[[], float] = lambda: 0.0,
+    room: Callable[[], int] | None = None,
     watchers: Sequence[Watcher] = (),
     trainable: Callable[..., None] = train_trial,
 ) -> Ended:
@@ -78,6 +83,8 @@ def run_trials(
         limit_s: Seconds from the first epoch's beginning after which trials are put back; None: no
             limit.
         reserved: Seconds of these that are for something else, as it is known now.
+        room: Most workers there can be now, asked again and again: nodes come and go. None: as
+            many as there are slots, always.
         watchers: Told of every event in order.
         trainable: Called as `trainable(config, job=job)` in a worker.
 
@@ -95,7 +102,7 @@ def run_trials(
     try:
         if not bridge.is_over:
             with _interruptible(bridge), set_variables(_TUNE_SETTINGS):
-                _run_tuner(bridge, trainable, job=job, slots=slots, out=out)
+                _run_tuner(bridge, trainable, job=job, slots=slots, room=room, out=out)
             bridge.put_back_all()
     finally:
         shutil.rmtree(out, ignore_errors=True)
@@ -117,9 +124,15 @@ def run_trials(
 
 
 def _run_tuner(
-    bridge: Bridge, trainable: Callable[..., None], *, job: Job, slots: Slots, out: Path
+    bridge: Bridge,
+    trainable: Callable[..., None],
+    *,
+    job: Job,
+    slots: Slots,
+    room: Callable[[], int] | None,
+    out: Path,
 ) -> None:
-    scheduler = BridgeScheduler(bridge)
+    scheduler = BridgeScheduler(bridge, room)
     tuner = tune.Tuner(
         tune.with_resources(
             tune.with_parameters(trainable, job=job),
@@ -129,7 +142,8 @@ def _run_tuner(
             search_alg=BridgeSearcher(bridge, scheduler),
             scheduler=scheduler,
             num_samples=-1,
-            max_concurrent_trials=slots.workers,  # without it Tune starts one worker at a time
+            # Without it Tune starts one worker at a time; the searcher holds back what is too much.
+            max_concurrent_trials=slots.workers if room is None else MOST_WORKERS,
             reuse_actors=True,
             trial_name_creator=_name,
             trial_dirname_creator=_name,

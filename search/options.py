@@ -132,6 +132,7 @@ class Options:
         """The command that goes on with the run called `name`."""
         words = ["python", "-m", "search.run", self.space, "--name", name]
         words += ["--out", self.out] if self.out != "runs" else []
+        words += ["--address", self.address] if self.address is not None else []
         return shlex.join([*words, "--resume"])
 
 

@@ -7,20 +7,21 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from search.amounts import roughly
+from search.amounts import counted, roughly
 from search.basis import has_few
 from search.contact_sheets import sheet_of
 from search.errors import RunError, TrialsError
 from search.keeping import finalists, first_known, keep_all_answers, keep_best_checkpoints
 from search.outcome import Context, write_trials
 from search.refits import Refitted, expected_seconds, judge, refit_name, shown_as_trial
-from search.screen import Say
+from search.screen import Say, used_up
 from search.trials import EpochDone, Event, TrialEnded, TrialRow, trial_seed
 from xfer.errors import ModelFileError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from search.joined import Joined
     from search.progress import Progress
     from search.study import Record
     from search.worker import Job
@@ -48,6 +49,7 @@ class Running:
         refit_folds: tuple[Fold, ...] | None,
         start_ray: Callable[[], None],
         say: Say,
+        joined: Joined | None = None,
     ) -> None:
         """Starts nothing.
 
@@ -58,7 +60,9 @@ class Running:
             refit_folds: that the best are scored on again; None: they are not.
             start_ray: called before something is trained; again, it does nothing.
             say: prints a line for people.
+            joined: the cluster that trains; None: this machine does.
         """
+        self._joined = joined
         self._context, self._slots, self._say = context, slots, say
         self._folds, self._refit_folds, self._start_ray = folds, refit_folds, start_ray
         self._reserved = 0.0  # seconds that training the best again would take now
@@ -77,23 +81,12 @@ class Running:
         record.requeue()
         used, minutes = record.seconds_used, plan.budget.minutes
         rest = None if minutes is None else 60 * minutes - used
-        if plan.budget.trials <= record.told:
-            self._say(
-                f"All {plan.budget.trials} trials are told; --trials with a larger number adds "
-                "some."
-            )
-            return
-        if rest is not None and rest <= 0:
-            self._say(
-                f"The {minutes:g} minutes are used; --minutes with a larger number adds some."
-            )
+        if over := used_up(record.told, used, plan.budget):
+            self._say(over)
             return
         self._say(f"Watch: tensorboard --logdir {run.tensorboard}")
-        count = self._slots.workers
-        self._say(
-            f"Starting Ray and {count} worker{'s' if count > 1 else ''}; the first epochs come in "
-            "half a minute or so."
-        )
+        workers = counted(self._slots.workers, "worker")
+        self._say(f"Starting Ray and {workers}; the first epochs come in half a minute or so.")
         begun: list[float] = []  # when the first epoch did
 
         def keep(event: Event) -> None:
@@ -128,6 +121,7 @@ class Running:
                 out=run.ray,
                 limit_s=rest,
                 reserved=lambda: self._reserved,
+                room=self._room,
                 watchers=(progress, tensorboard, keep),
             )
 
@@ -222,6 +216,7 @@ class Running:
                     trials=trials,
                     out=run.ray,
                     limit_s=limit,
+                    room=self._room,
                     watchers=(lambda event: progress(shown_as_trial(event, there)),),
                 )
             return record.rows()
@@ -258,14 +253,20 @@ class Running:
         share = sum(images) / len(images) / len(self._context.data.splits["train"])
         return expected_seconds(rows, folds=len(images), share=share, workers=workers)
 
+    @property
+    def _room(self) -> Callable[[], int] | None:
+        return None if self._joined is None else self._joined.room(self._slots)
+
     def _job(self, folds: tuple[Fold, ...] | None, checkpoints: Path) -> Job:
         from search.worker import Job
 
+        data = self._context.data.without("test")
         objective = self._context.plan.objective
         if folds is not self._folds:  # refits are chosen among by score alone
             objective = replace(objective, minimise=None)
         return Job(
-            data=self._context.data.without("test"),
+            data=data,
+            origin=None if self._joined is None else self._joined.origin(data),
             objective=objective,
             checkpoints=checkpoints,
             threads=self._slots.threads,

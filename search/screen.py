@@ -20,6 +20,7 @@ from search.sentences import (
     skill_said,
     subgroups_said,
 )
+from search.space import Budget
 
 if TYPE_CHECKING:
     from xfer.data.dataset import Loading
@@ -54,6 +55,21 @@ def tell_plan(plan: Plan, inspection: Inspection, say: Say) -> None:
     for note in checked.notes:
         if note not in plan.notes:
             say(f"note: {note}")
+
+
+def used_up(told: int, seconds: float, budget: Budget) -> str | None:
+    """Why a search has nothing left to do; None: it has.
+
+    Args:
+        told: trials that have ended.
+        seconds: of the search so far.
+        budget: of it.
+    """
+    if budget.trials <= told:
+        return f"All {budget.trials} trials are told; --trials with a larger number adds some."
+    if budget.minutes is not None and seconds >= 60 * budget.minutes:
+        return f"The {budget.minutes:g} minutes are used; --minutes with a larger number adds some."
+    return None
 
 
 def tell_parts(inspection: Inspection, loading: Loading, say: Say) -> None:

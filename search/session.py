@@ -20,6 +20,7 @@ from search.errors import SpaceError, TrialsError
 from search.finish import finish
 from search.forecast import said
 from search.images import cut, cut_for_refits, load_images
+from search.joined import Joined, slots_of_cluster
 from search.keeping import keep_best_checkpoints
 from search.manifest import check_data, file_digest, new_manifest, resumed_manifest
 from search.messages import together
@@ -77,7 +78,10 @@ def search(options: Options, *, argv: Sequence[str], say: Say) -> None:
         raise SpaceError(together(inspection.checked.problems))
     begun = (old or {}).get("workers")  # a run that goes on keeps its number of workers
     workers = begun["workers"] if begun and options.workers is None else options.workers
-    slots = plan_slots(workers=workers, gpus_per_trial=options.gpus_per_trial)
+    if options.address is None:
+        slots = plan_slots(workers=workers, gpus_per_trial=options.gpus_per_trial)
+    else:
+        slots = slots_of_cluster(options, workers=workers, say=say)
     asked = workers is not None or options.address is not None  # that machine is another one
     ahead, measured = foresee(plan, inspection, slots, run=run, asked=asked, recorded=old)
     for line in said(ahead):
@@ -115,8 +119,8 @@ def _run(
 ) -> None:
     """Everything from the claimed folder on."""
     from search.running import Running
+    from search.starting import start_ray
     from search.study import Record, storage_told
-    from search.workers import start_ray
     from xfer.data.audit import audit
 
     slots = measured.slots
@@ -162,17 +166,21 @@ def _run(
             about={"space": plan.space.path.name, "objective": plan.objective.name},
         ) as record,
     ):
-        folded = sealed = None
+        folded = sealed = joined = None
         if not plan.demo:
             contents = [data.image_digests[i] for i in data.splits["test"]]
             sealed = Sealed(contents=contents, run_id=manifest["begun"])
         if folds is not None:
             folded = Folded(seed=plan.options.seed, threads=slots.threads)
+        if plan.options.address is not None:
+            grows = plan.options.workers is None
+            joined = Joined(backbones=tuple(inspection.checked.backbones), grows=grows)
         running = Running(
             context,
             slots=slots,
             folds=folds,
             refit_folds=refit_folds,
+            joined=joined,
             start_ray=lambda: ray.enter_context(start_ray(slots, address=plan.options.address)),
             say=say,
         )

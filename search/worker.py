@@ -41,6 +41,9 @@ class Job:
     """`cpu` or `cuda`."""
     features: Any = None
     """The `xfer.features.FeatureStore`; None: frozen blocks are computed each time."""
+    origin: Any = None
+    """The `search.origin.Origin` that other nodes get images and weights from; None: there are no
+    other nodes."""
     folds: tuple[Any, ...] | None = None
     """`xfer.data.folds.Fold`s that every trial is scored on; None: the validation part is."""
 
@@ -58,6 +61,7 @@ Raises `Infeasible`, or anything else for what is broken."""
 
 def train(config: Mapping[str, Any], job: Job) -> Iterator[dict[str, Any]]:
     """Trains by `xfer.train.fit`, or by `xfer.cross_validate` where there are folds."""
+    from search.origin import settled
     from xfer.cost import cost_of
     from xfer.cross_validate import cross_validate
     from xfer.features import Features
@@ -69,6 +73,7 @@ def train(config: Mapping[str, Any], job: Job) -> Iterator[dict[str, Any]]:
     set_threads(job.threads)
     try:
         recipe = from_json(config["recipe"])
+        job = settled(job, recipe)
         data = job.data.interpolated(interpolation_of(recipe.model))
         how: dict[str, Any] = {
             "seed": config["seed"],

@@ -34,7 +34,8 @@ def local_ray() -> Iterator[str]:
     """Two workers of one thread each; yields the address. Ended by what started it."""
     import ray
 
-    from search.workers import Slots, start_ray
+    from search.starting import start_ray
+    from search.workers import Slots
 
     slots = Slots(workers=2, threads=1, gpus_per_trial=0.0, device="cpu")
     with pytest.MonkeyPatch.context() as patch:

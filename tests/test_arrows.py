@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-RAY = {"bridge", "workers", "worker", "experiment", "submit"}
+RAY = {"bridge", "workers", "worker", "experiment", "nodes", "origin", "starting", "submit"}
 OPTUNA = {"study", "bridge", "check", "report"}
 DRAWERS = {"util", "utils", "common", "helper", "helpers", "core", "base", "misc"}
 

@@ -134,6 +134,13 @@ class Pixels:
         values = {f.name: getattr(self, f.name) for f in fields(self)}
         return Pixels(**{**values, "chunk": self.chunk[indices], "row": self.row[indices]})
 
+    def spread(self, positions: np.ndarray, count: int) -> Pixels:
+        """These rows at `positions` of `count`; there is no row at the others."""
+        chunk, row = np.full(count, -1, np.int32), np.full(count, -1, np.int32)
+        chunk[positions], row[positions] = self.chunk, self.row
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        return Pixels(**{**values, "chunk": chunk, "row": row})
+
     def __getitem__(self, indices: np.ndarray) -> np.ndarray:
         """Copies rows into one contiguous array.
 

@@ -220,7 +220,7 @@ class Room:
 
 def row_bytes(folder: Path) -> int | None:
     """Size of a row of a key's folder; None where the folder does not say what it holds."""
-    says = _says(folder)
+    says = read_key(folder)
     try:
         return int(np.prod(says["shape"])) * np.dtype(says["dtype"]).itemsize
     except (KeyError, TypeError, ValueError):
@@ -236,8 +236,8 @@ def in_bytes(count: int) -> str:
     return f"{count / 1e9:.2f} GB" if count >= 1e8 else f"{count / 1e6:.2f} MB"
 
 
-def _says(folder: Path) -> dict[str, Any]:
-    """What the folder is named after; nothing where that was damaged."""
+def read_key(folder: Path) -> dict[str, Any]:
+    """What a key's folder is named after: `key`, `shape`, `dtype`; nothing if it was damaged."""
     try:
         text = (folder / KEY_FILE).read_bytes()
         says = json.loads(text) if blake2b(text) == folder.name else {}
@@ -258,7 +258,7 @@ def _entry(folder: Path) -> Entry:
     key = folder / KEY_FILE
     return Entry(
         key=folder.name,
-        says=_says(folder).get("key", {}),
+        says=read_key(folder).get("key", {}),
         rows=sum(len(chunk.rows) for chunk in chunks),
         bytes=on_disk,
         used=(key if key.exists() else folder).stat().st_mtime,

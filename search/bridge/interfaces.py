@@ -21,6 +21,12 @@ START_LIMIT_S = 120.0
 """A worker that has not started by then is not waited for: the cluster has no room for it."""
 
 
+_NODE_GONE = "its node has died"
+"""Ray's words."""
+ROOM_S = 5.0
+"""Between two looks at how many workers there is room for."""
+
+
 class BridgeSearcher(Searcher):
     """Ray asks it for trials."""
 
@@ -63,8 +69,15 @@ class BridgeScheduler(FIFOScheduler):
     empty. Meanwhile the trial repeats its last report, or trains epochs that nobody records.
     """
 
-    def __init__(self, bridge: Bridge) -> None:
+    def __init__(self, bridge: Bridge, room: Callable[[], int] | None = None) -> None:
+        """Begins.
+
+        Args:
+            bridge: what decides.
+            room: most workers there can be now; None: as many as the bridge has slots.
+        """
         super().__init__()
+        self._room, self._asked_room = room, 0.0
         self.live: Callable[[], Sequence[RayTrial]] = list
         """Ray's trials that have not ended."""
         self._bridge = bridge
@@ -96,9 +109,11 @@ class BridgeScheduler(FIFOScheduler):
         """The worker died: its function never raises."""
         if trial.trial_id not in self._gone:
             self._gone.add(trial.trial_id)
-            _guarded(
-                self._bridge, lambda: self._bridge.died(trial.config["number"], _error(trial)), None
-            )
+            number, error = trial.config["number"], _error(trial)
+            if _NODE_GONE in error:
+                _guarded(self._bridge, lambda: self._bridge.lost(number), None)
+            else:
+                _guarded(self._bridge, lambda: self._bridge.died(number, error), None)
 
     def on_trial_complete(
         self, tune_controller: Any, trial: RayTrial, result: dict[str, Any]
@@ -108,6 +123,9 @@ class BridgeScheduler(FIFOScheduler):
 
     def choose_trial_to_run(self, tune_controller: Any) -> RayTrial | None:
         """The first that is pending; called in every step, so it also looks for lost ones."""
+        if self._room is not None and time.monotonic() - self._asked_room > ROOM_S:
+            self._bridge.slots = _guarded(self._bridge, self._room, self._bridge.slots)
+            self._asked_room = time.monotonic()
         for trial in list(self.live()):
             if trial.status == RayTrial.ERROR:  # a worker that could not be used again: Ray is mute
                 self.on_trial_error(tune_controller, trial)

@@ -145,6 +145,11 @@ class Bridge:
             why += " twice (out of memory?)"
         self._over(number, state, why, broken=True)
 
+    def lost(self, number: int) -> None:
+        """A worker's node is gone: its trial has no fault, and goes on elsewhere."""
+        if self.failure is None and number in self.in_flight:
+            self._put_back(number, "its node is gone")
+
     def vanished(self, number: int) -> None:
         """A worker's function returned without a last report."""
         if self.failure is None and number in self.in_flight:
@@ -200,9 +205,10 @@ class Bridge:
             state, why = self.record.tell_complete(number, _WORDS.get(ended, ended))
         self._over(number, state, why, broken=state == "failed")
 
-    def _put_back(self, number: int) -> None:
+    def _put_back(self, number: int, why: str = "") -> None:
         self.record.put_back(number)
-        self._over(number, "waiting", f"put back: {self.stopping or 'the search ended'}")
+        why = why or self.stopping or "the search ended"
+        self._over(number, "waiting", f"put back: {why}")
 
     def _over(self, number: int, state: State, why: str, *, broken: bool = False) -> None:
         self.in_flight.discard(number)

@@ -315,3 +315,16 @@ def test_killed_before_any_write_and_resumed_the_study_is_the_undisturbed_one() 
         with pytest.raises(Killed):
             search(killed, trials)
         assert search(killed, trials) == undisturbed, f"killed before write {kill_at}"
+
+
+def test_a_trial_whose_node_is_gone_waits_however_often_that_is(record: Record) -> None:
+    heard: list[Event] = []
+    session = bridge(record, trials=1, watchers=[heard.append])
+    for _ in range(5):
+        assert session.propose() is not None
+        session.lost(0)
+        session.lost(0)  # Ray may say so twice
+    assert session.deaths == 0
+    assert record.rows()[0].state == "waiting"
+    ended = [event for event in heard if isinstance(event, TrialEnded)]
+    assert [event.ended for event in ended] == ["put back: its node is gone"] * 5

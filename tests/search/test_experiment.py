@@ -168,7 +168,7 @@ def test_killed_by_minus_9_and_resumed_the_study_is_the_undisturbed_one(
         from pathlib import Path
         sys.path[:0] = [{str(HERE)!r}, {str(HERE.parents[1])!r}]
         from test_experiment import ONE, opened, run
-        from search.workers import start_ray
+        from search.starting import start_ray
 
         folder = Path({str(killed)!r})
         with start_ray(ONE, address={local_ray!r}), opened(folder) as record:

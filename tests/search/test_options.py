@@ -215,6 +215,6 @@ def test_a_resumed_run_cannot_become_another(flags: list[str], text: str) -> Non
 
 
 def test_the_command_that_resumes_is_short() -> None:
-    options = parse(["my spaces/x.py", "--trials", "9", "--out", "o"])
-    expected = "python -m search.run 'my spaces/x.py' --name x-2 --out o --resume"
+    options = parse(["my spaces/x.py", "--trials", "9", "--out", "o", "--address", "auto"])
+    expected = "python -m search.run 'my spaces/x.py' --name x-2 --out o --address auto --resume"
     assert options.resume_command("x-2") == expected

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from search.errors import OptionsError
-from search.workers import Slots, check_address, count_cpus, environment, plan, start_ray
+from search.starting import check_address, start_ray
+from search.workers import Slots, count_cpus, environment, plan
 
 ROOT = Path(__file__).parents[2]
 
@@ -117,7 +118,8 @@ def test_nothing_is_left_of_a_ray_of_our_own() -> None:
         import sys
         from pathlib import Path
         import ray
-        from search.workers import Slots, start_ray
+        from search.starting import start_ray
+        from search.workers import Slots
 
         slots = Slots(workers=1, threads=1, gpus_per_trial=0.0, device="cpu")
         folder = Path(sys.argv[1])
