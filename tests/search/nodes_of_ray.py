@@ -1,4 +1,4 @@
-"""A real Ray cluster on this machine: a head and nodes beside it, each a raylet with a store of its own."""
+"""A real Ray cluster on this machine: a head, and nodes that have a store of their own each."""
 
 from __future__ import annotations
 
@@ -65,8 +65,8 @@ class Cluster:
         (self.folder / name).mkdir()
         where = ["--address", self.address]
         if not self.nodes:
-            where = ["--head", "--port", str(self.port), "--dashboard-host", "127.0.0.1",
-                     "--dashboard-port", str(self.dashboard), "--include-dashboard", "true"]  # fmt: skip
+            where = ["--head", "--port", str(self.port), "--dashboard-host", "127.0.0.1", "--dashboard-port",
+                     str(self.dashboard), "--include-dashboard", "true"]  # fmt: skip
         command = [RAY, "start", "--block", "--num-cpus", str(cpus), "--num-gpus", "0",
                    "--object-store-memory", str(128 << 20), *where, *words]  # fmt: skip
         if not self.nodes:

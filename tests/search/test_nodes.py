@@ -9,7 +9,8 @@ from search.errors import OptionsError
 from search.nodes import Node, _look, _wrong, alive, check_nodes, room, share_out
 from search.workers import Slots
 
-SMALL, LARGE = Node(id="a", name="10.0.0.1", cpus=2, gpus=0), Node(id="b", name="b", cpus=16, gpus=0)
+SMALL = Node(id="a", name="10.0.0.1", cpus=2, gpus=0)
+LARGE = Node(id="b", name="10.0.0.2", cpus=16, gpus=0)
 ONE_GPU = Node(id="c", name="10.0.0.3", cpus=8, gpus=1)
 FOUR_GPUS = Node(id="d", name="10.0.0.4", cpus=64, gpus=4)
 
