@@ -65,8 +65,8 @@ class Cluster:
         (self.folder / name).mkdir()
         where = ["--address", self.address]
         if not self.nodes:
-            where = ["--head", "--port", str(self.port), "--dashboard-host", "127.0.0.1", "--dashboard-port",
-                     str(self.dashboard), "--include-dashboard", "true"]  # fmt: skip
+            where = ["--head", "--port", str(self.port), "--include-dashboard", "true"]
+            where += ["--dashboard-host", "127.0.0.1", "--dashboard-port", str(self.dashboard)]
         command = [RAY, "start", "--block", "--num-cpus", str(cpus), "--num-gpus", "0",
                    "--object-store-memory", str(128 << 20), *where, *words]  # fmt: skip
         if not self.nodes:
