@@ -136,7 +136,8 @@ class BridgeScheduler(FIFOScheduler):
             trial.status == RayTrial.PENDING and trial.temporary_state.ray_actor is None
             for trial in self.live()
         )
-        if not starting:
+        running = sum(trial.status == RayTrial.RUNNING for trial in self.live())
+        if not starting or running >= self._bridge.slots:  # a node is gone: there is no room for it
             self._waiting_since = None
             return False
         now = time.monotonic()
