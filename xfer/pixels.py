@@ -163,13 +163,20 @@ class Pixels:
         chunk, row = self.chunk[indices], self.row[indices]
         if (chunk < 0).any():
             raise IndexError(f"row {indices[chunk < 0][0]} could not be made and is not stored")
+        numbers = np.unique(chunk)
+        if len(numbers) == 1:  # nearly always, and then they are copied once and not twice
+            return self._mapped(numbers[0])[row]
         out = np.empty((len(indices), *self.row_shape), dtype=self.dtype)
-        for number in np.unique(chunk):
-            name, rows = self.chunks[number]
-            path = self.opened.folder / f"{name}.raw"
+        for number in numbers:
             here = chunk == number
-            out[here] = self.opened.map(path, (rows, *self.row_shape), self.dtype)[row[here]]
+            out[here] = self._mapped(number)[row[here]]
         return out
+
+    def _mapped(self, number: int) -> np.ndarray:
+        """All rows of a chunk, as a view of its file."""
+        name, rows = self.chunks[number]
+        path = self.opened.folder / f"{name}.raw"
+        return self.opened.map(path, (rows, *self.row_shape), self.dtype)
 
     @cached_property
     def opened(self) -> OpenKey:

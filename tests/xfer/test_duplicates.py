@@ -13,6 +13,7 @@ from PIL import Image, ImageEnhance
 from xfer.data.decode import decode_image
 from xfer.data.duplicates import RADIUS, Duplicates, look_through
 from xfer.data.hashing import close_pairs, perceptual_hashes, spectra
+from xfer.data.light import light, without_colour
 from xfer.data.phantoms import draw_phantom, plan_phantoms
 
 NOTHING = Duplicates((), ())
@@ -102,6 +103,31 @@ def test_one_look_tells_copies_and_light(threads):
     np.testing.assert_array_equal(looked.light, expected)  # to the bit, and whoever stands beside
 
 
+@given(
+    side=st.integers(1, 40),
+    image=st.integers(0, 2),
+    place=st.integers(0, 40 * 40 * 3 - 1),
+    bit=st.integers(0, 7),
+)
+def test_an_image_without_colour_is_one_channel_and_a_bit_of_colour_is_seen(
+    side, image, place, bit
+):
+    one = np.random.default_rng(side).integers(0, 256, (3, side, side, 1), dtype=np.uint8)
+    gray = np.repeat(one, 3, axis=3)
+    np.testing.assert_array_equal(without_colour(gray), one)
+    assert without_colour(one) is one
+    coloured = gray.copy()
+    coloured[image].reshape(-1)[place % gray[image].size] ^= 1 << bit
+    assert without_colour(coloured) is coloured
+
+
+@pytest.mark.parametrize("side", [5, 28, 57, 100])
+def test_one_channel_that_stands_for_three_is_as_light_as_they_are(side):
+    one = np.random.default_rng(0).integers(0, 256, (40, side, side, 1), dtype=np.uint8)
+    np.testing.assert_array_equal(light(one, alike=3), light(np.repeat(one, 3, axis=3)))
+    assert light(one[:0]).shape == (0, 2)
+
+
 @pytest.mark.parametrize(("size", "channels"), [(28, 1), (28, 3), (32, 1), (96, 3)])
 def test_different_phantoms_are_no_duplicates(phantoms, size, channels):
     assert find_duplicates(stored(phantoms, size=size, channels=channels)) == NOTHING
@@ -161,6 +187,21 @@ def test_smaller_images_have_exact_duplicates_only():
     pixels = np.random.default_rng(0).integers(0, 100, (2, 24, 24, 1), dtype=np.uint8)
     pixels = np.concatenate([pixels, pixels + 20, pixels[:1]])
     assert find_duplicates(pixels) == Duplicates(((0, 4),), ())
+
+
+def test_images_that_differ_in_one_channel_alone_are_no_copies():
+    pixels = np.random.default_rng(0).integers(0, 256, (1, 64, 64, 3), dtype=np.uint8)
+    pixels = np.repeat(pixels, 3, axis=0)
+    pixels[1, ..., 1], pixels[2, ..., 2] = 255 - pixels[1, ..., 1], 0
+    assert find_duplicates(pixels).exact == ()
+
+
+def test_copies_are_found_whoever_stands_beside_them(phantoms):
+    gray = stored(phantoms[:20], size=64, channels=3)
+    coloured = gray[:6].copy()
+    coloured[..., 2] //= 2
+    pixels = np.concatenate([gray, coloured, gray[4:6], coloured[:2]])
+    assert find_duplicates(pixels).exact == ((4, 26), (5, 27), (20, 28), (21, 29))
 
 
 def test_one_image_and_no_image_have_no_copies():
@@ -236,6 +277,14 @@ def test_spectra_are_scipys_cosine_transform(side, channels):
     gray = pixels @ (np.array([0.299, 0.587, 0.114]) if channels == 3 else np.ones(1))
     oracle = dctn(gray, axes=(1, 2), norm="ortho")[:, :16, :16]
     np.testing.assert_allclose(spectra(pixels, 16), oracle, atol=0.01)
+
+
+def test_a_bit_says_whether_a_frequency_is_above_the_median():
+    pixels = np.random.default_rng(0).integers(0, 256, (6, 40, 40, 1), dtype=np.uint8)
+    pixels[3:] //= 128  # many are equal
+    values = spectra(pixels, 16).reshape(6, -1)[:, 1:]
+    bits = np.unpackbits(perceptual_hashes(pixels)[0].view(np.uint8), axis=1)[:, :255]
+    np.testing.assert_array_equal(bits, values > np.median(values, axis=1, keepdims=True))
 
 
 # --------------------------------------------------------------------------------------------------

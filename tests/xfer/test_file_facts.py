@@ -95,6 +95,9 @@ def test_only_what_promises_another_format_is_misnamed(source):
         ("IM0001", "JPEG", False),
         ("IM0001", "DICOM", False),
         ("slice.0001", "PNG", False),
+        ("a.jpg/IM0001", "PNG", False),
+        ("train/.jpg", "PNG", False),
+        ("train/x.png.JPG", "PNG", True),
     ],
 )
 def test_a_suffix_promises_a_format_and_no_suffix_promises_nothing(name, kind, misnamed):

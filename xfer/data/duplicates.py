@@ -19,7 +19,7 @@ from threadpoolctl import threadpool_limits
 from xfer.data.decode import DecodeError
 from xfer.data.hashing import close_pairs, details, perceptual_hashes
 from xfer.data.leaks import joined
-from xfer.data.light import light
+from xfer.data.light import light, without_colour
 from xfer.data.side_by_side import side_by_side
 
 RADIUS, CORRELATION = 24, 0.95
@@ -34,7 +34,7 @@ SMALLEST = 28
 """Pixels of a side. Near duplicates are not looked for in smaller images: too many look alike."""
 
 _BATCH = 8
-_SAMPLED = 28  # pixels of a side, whose hash says which images may be equal
+_SAMPLED = 28  # pixels of a side, whose first channel says which images may be equal
 
 
 class Rows(Protocol):
@@ -90,13 +90,14 @@ def look_through(pixels: Rows, *, threads: int | None = None) -> Looked:
 
     def look(start: int) -> tuple[list[int], np.ndarray, np.ndarray, np.ndarray]:
         batch = pixels[np.arange(start, min(start + _BATCH, images))]
+        samples = [hash(image.tobytes()) for image in batch[:, ::step, ::step, 0]]
+        shown = without_colour(batch)
         hashes, flat = (
-            perceptual_hashes(batch)
+            perceptual_hashes(shown)
             if hashed
             else (np.zeros((len(batch), 4), np.uint64), np.ones(len(batch), bool))
         )
-        samples = [hash(image[::step, ::step].tobytes()) for image in batch]
-        return samples, hashes, flat, light(batch)
+        return samples, hashes, flat, light(shown, alike=batch.shape[3] // shown.shape[3])
 
     samples: list[int] = []
     hashes, flat = np.empty((images, 4), np.uint64), np.empty(images, bool)

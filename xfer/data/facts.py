@@ -6,7 +6,6 @@ import io
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -116,6 +115,12 @@ def read_facts(source: Source, kept: Sequence[int], *, threads: int | None = Non
     )
 
 
+def _promised(name: str) -> str | None:
+    """The format that a name's suffix promises; a name that begins with its only dot has none."""
+    before, _, suffix = name.rpartition("/")[2].rpartition(".")
+    return _FORMAT_OF.get(f".{suffix.lower()}") if before else None
+
+
 def _fact(source: Source, i: int) -> _Fact:
     try:
         raw = source.read(i)
@@ -125,7 +130,7 @@ def _fact(source: Source, i: int) -> _Fact:
         height, width = (*raw.shape[:2], 0, 0)[:2]
         channels = f" x {raw.shape[2]}" if raw.ndim == 3 and raw.shape[2] > 1 else ""
         return _Fact(width, height, mode=f"{raw.dtype}{channels}")
-    promised = _FORMAT_OF.get(PurePosixPath(source.items[i].name).suffix.lower())
+    promised = _promised(source.items[i].name)
     if begins_as_dicom(raw):
         width, height, mode, pixels = read_size(raw)
         header = max(len(raw) - pixels, -1) if pixels >= 0 else -1

@@ -9,8 +9,11 @@ hashing (Norouzi, Punjani, Fleet, "Fast search in Hamming space with multi-index
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 
 import numpy as np
+
+from xfer.data.light import without_colour
 
 HASHED = 16
 """Frequencies of a side that the hash looks at: 16 x 16 without the constant one, 255 bits."""
@@ -38,16 +41,23 @@ def spectra(pixels: np.ndarray, frequencies: int) -> np.ndarray:
     Returns:
         float32 (images, frequencies, frequencies), the constant one at [0, 0].
     """
+    pixels = without_colour(pixels)  # gray: half the time
     images, side, _, channels = pixels.shape
-    if channels == 3 and all(np.array_equal(pixels[..., 0], pixels[..., c]) for c in (1, 2)):
-        pixels, channels = pixels[..., :1], 1  # gray: half the time
-    order = np.arange(min(frequencies, side))
+    down, across = _cosines(side, channels, min(frequencies, side))
+    rows = pixels.reshape(images * side, side * channels).astype(np.float32) @ across
+    return down @ rows.reshape(images, side, -1)
+
+
+@lru_cache(maxsize=8)  # made anew for each batch, they took a tenth of the time
+def _cosines(side: int, channels: int, frequencies: int) -> tuple[np.ndarray, np.ndarray]:
+    """What is multiplied from the left and from the right: float32 (frequencies, side) and
+    (side * channels, frequencies)."""
+    order = np.arange(frequencies)
     cosines = np.cos(np.pi / side * np.outer(order, np.arange(side) + 0.5)) * np.sqrt(2 / side)
     cosines[0] = np.sqrt(1 / side)
     luma = _LUMA if channels == 3 else (1.0,)
-    across = np.kron(cosines, luma).T.astype(np.float32)  # (side * channels, frequencies)
-    rows = pixels.reshape(images * side, side * channels).astype(np.float32) @ across
-    return cosines.astype(np.float32) @ rows.reshape(images, side, -1)
+    across = np.kron(cosines, luma).T.astype(np.float32)
+    return cosines.astype(np.float32), across
 
 
 def perceptual_hashes(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -64,7 +74,8 @@ def perceptual_hashes(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     low = spectra(pixels, HASHED)
     values = low.reshape(len(pixels), -1)[:, 1:]
     bits = np.zeros((len(pixels), HASHED**2), dtype=bool)
-    bits[:, :-1] = values > np.median(values, axis=1, keepdims=True)
+    middle = values.shape[1] // 2  # of an odd number: the median, in a sixth of NumPy's time
+    bits[:, :-1] = values > np.partition(values, middle, axis=1)[:, middle, None]
     low[:, :COARSE, :COARSE] = 0
     flat = np.sqrt((low**2).sum(axis=(1, 2))) / side < LEAST_DETAIL
     return np.packbits(bits, axis=1).view(np.uint64), flat
@@ -121,8 +132,9 @@ def _meetings(values: np.ndarray, width: int) -> Iterator[tuple[np.ndarray, np.n
         without = np.flatnonzero(values >> bit & 1 == 0)
         other = values[without] | 1 << bit
         start = np.searchsorted(values, other)
-        stop = np.searchsorted(values, other, side="right")
-        yield from _joined(order[without], start, stop, order)
+        met = np.flatnonzero(values[np.minimum(start, len(values) - 1)] == other)  # few are
+        stop = np.searchsorted(values, other[met], side="right")
+        yield from _joined(order[without[met]], start[met], stop, order)
 
 
 def _joined(

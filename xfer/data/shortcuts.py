@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -181,8 +182,12 @@ def _samples(codes: np.ndarray, patients: np.ndarray, different: int, *, seed: i
     """
     order = np.lexsort((codes, patients))
     starts = np.flatnonzero(np.diff(patients[order])) + 1
+    ordered = codes[order]
     # Patients with the same codes are drawn as one kind: most are, and then it takes no time.
-    number_of = Counter(own.tobytes() for own in np.split(codes[order], starts))
+    number_of = Counter(
+        ordered[start:stop].tobytes()
+        for start, stop in pairwise((0, *starts.tolist(), len(ordered)))
+    )
     keys = sorted(number_of)
     number = np.array([number_of[key] for key in keys])
     kinds = np.zeros((len(keys), different))
