@@ -56,6 +56,8 @@ class Cluster:
             "XFER_CACHE": str(own / "cache"), "XFER_LEDGER": str(self.folder / "ledger"),
             "OMP_NUM_THREADS": "1",
         }  # fmt: skip
+        if name not in ("driver", "head"):
+            variables |= {"TORCH_HOME": str(own / "torch")}
         if self.token is not None:
             variables |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": self.token}
         return variables
