@@ -20,7 +20,7 @@ TRIALS, EPOCHS = 10, 4
 
 @pytest.fixture(scope="module")
 def there() -> Iterator[Cluster]:
-    """Who speaks with it needs a token; the head trains nothing; one node says it has another GPU."""
+    """Who speaks with it needs a token; the head trains nothing; one node has another resource."""
     with cluster(token="0123456789abcdef" * 4) as made:
         made.start("head", cpus=0)
         made.start("a")
