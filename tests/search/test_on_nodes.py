@@ -97,7 +97,7 @@ def test_nodes_get_weights_from_the_driver_and_make_what_is_frozen_themselves(
     runs = there.folder / "runs"
     command = [
         sys.executable, "-m", "search.run", "spaces/any.py", "--address", there.address,
-        "--data", str(Path(os.environ["XFER_DATA"]) / "cats_dogs"), "--positive", "cat",
+        "--data", str(Path(os.environ["XFER_DATA"]) / "cats_dogs"), "--positive", "cats",
         "--image-size", "64", "--backbones", "squeezenet1_1", "--trials", "4", "--epochs", "2",
         "--refits", "0", "--minutes", "60", "--out", str(runs), "--name", "frozen", "--offline",
     ]  # fmt: skip
