@@ -12,14 +12,18 @@ _SHARED = re.compile(
 """Linux's names of file systems that several machines can write to."""
 
 
-def is_shared(folder: Path, *, mounts: Path = Path("/proc/self/mountinfo")) -> bool:
+MOUNTS = Path("/proc/self/mountinfo")
+"""Linux's list of what is mounted where, as proc(5) describes it."""
+
+
+def is_shared(folder: Path, *, mounts: Path = MOUNTS) -> bool:
     """Whether several machines may write to what is in a folder.
 
     Where that cannot be known (there is no such list on macOS), it counts as this machine's.
 
     Args:
         folder: It need not exist.
-        mounts: Linux's list of what is mounted where, as proc(5) describes it.
+        mounts: The list.
     """
     try:
         lines = mounts.read_text(encoding="utf-8", errors="surrogateescape").splitlines()

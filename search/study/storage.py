@@ -18,7 +18,7 @@ from sqlalchemy.exc import ArgumentError, NoSuchModuleError, OperationalError, S
 
 from search.errors import RunError, StudyError
 from search.passwords import hidden
-from search.study.filesystem import is_shared
+from search.study.filesystem import MOUNTS, is_shared
 from search.study.patient import PATIENCE_S, Patient, is_away, reason_of
 
 _BUSY_S = 60
@@ -78,6 +78,7 @@ def open_storage(
     *,
     must_exist: str | None = None,
     patience_s: float = PATIENCE_S,
+    mounts: Path = MOUNTS,
 ) -> BaseStorage:
     """Opens a storage; one that is open already is returned as it is.
 
@@ -90,6 +91,7 @@ def open_storage(
         storage: A SQLite file, a URL of Optuna's, or a storage.
         must_exist: Name of a study that must be in it; nothing is made then.
         patience_s: How long a server that goes away later is waited for.
+        mounts: What is mounted where on this machine.
 
     Raises:
         RunError: it cannot be opened, or the study is not there.
@@ -100,7 +102,7 @@ def open_storage(
     if file is not None and must_exist and not file.is_file():
         raise RunError(f"no study at {file}.")
     try:
-        opened = _open_file(file) if file else _open_server(str(storage), patience_s)
+        opened = _open_file(file, mounts) if file else _open_server(str(storage), patience_s)
     except (
         ImportError, ValueError, RuntimeError, sqlite3.Error, OptunaError, SQLAlchemyError,
     ) as error:  # fmt: skip
@@ -145,8 +147,8 @@ def closing(storage: BaseStorage) -> Iterator[BaseStorage]:
         close_storage(storage)
 
 
-def _open_file(file: Path) -> RDBStorage:
-    mode = "DELETE" if is_shared(file.parent) else "WAL"
+def _open_file(file: Path, mounts: Path) -> RDBStorage:
+    mode = "DELETE" if is_shared(file.parent, mounts=mounts) else "WAL"
     with closing_it(sqlite3.connect(file, timeout=_BUSY_S)) as connection:
         connection.execute(f"PRAGMA journal_mode={mode}")
     return RDBStorage(

@@ -185,7 +185,7 @@ class Lease:
     def _note(self, now: float) -> Note:
         return {
             "token": self._token, "pid": os.getpid(), "host": socket.gethostname(),
-            "place": _place(), "since": _time(), "until": now + self._seconds,
+            "place": place(), "since": _time(), "until": now + self._seconds,
         }  # fmt: skip
 
     def _keep(self) -> None:
@@ -203,7 +203,7 @@ class Lease:
 def _is_alive(holder: Note, now: float) -> bool:
     if holder["until"] < now:
         return False
-    if (holder["host"], holder.get("place")) != (socket.gethostname(), _place()):
+    if (holder["host"], holder.get("place")) != (socket.gethostname(), place()):
         return True
     try:
         os.kill(holder["pid"], 0)
@@ -214,7 +214,7 @@ def _is_alive(holder: Note, now: float) -> bool:
     return True
 
 
-def _place() -> str:
+def place() -> str:
     """Where a process id means the same process: one start of one kernel, one container.
 
     Containers may share a host's name. Empty where Linux does not tell.

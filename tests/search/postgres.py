@@ -82,14 +82,17 @@ class Postgres:
 
     def make(self, database: str) -> str:
         """A new database; its URL, with the password."""
+        self.run_sql("postgres", f"CREATE DATABASE {database}")
+        return self.url(database)
+
+    def run_sql(self, database: str, statement: str) -> None:
         import psycopg
 
         with psycopg.connect(
-            host="127.0.0.1", port=self.port, user="me", password=PASSWORD, dbname="postgres",
+            host="127.0.0.1", port=self.port, user="me", password=PASSWORD, dbname=database,
             autocommit=True,
         ) as connection:  # fmt: skip
-            connection.execute(f"CREATE DATABASE {database}".encode())
-        return self.url(database)
+            connection.execute(statement.encode())
 
     def url(self, database: str, password: str | None = PASSWORD) -> str:
         secret = "" if password is None else f":{quote(password, safe='')}"

@@ -1,5 +1,6 @@
 """A study on a real PostgreSQL server, which goes away, comes back, and is shared."""
 
+import csv
 import json
 import os
 import random
@@ -13,10 +14,12 @@ from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import optuna
 import pytest
-from command import ROOT
+from command import ROOT, command, environment, run
+from optuna.trial import TrialState
 from postgres import PASSWORD, Lossy, Postgres, binaries
 from recorded import EPOCHS, picture, play, result_of, space
 from server import Server
@@ -24,7 +27,6 @@ from sqlalchemy.exc import OperationalError
 
 from search.bridge import Bridge
 from search.errors import RunError, StudyError
-from search.run import main
 from search.study import Record, read_rows, storage_told
 from search.study.patient import Patient
 from search.study.storage import closing, open_storage, study_names
@@ -153,6 +155,79 @@ def test_all_that_optuna_asks_of_a_server_is_asked_with_patience() -> None:
     assert private <= set(vars(Patient))
 
 
+@pytest.mark.parametrize(
+    ("password", "database", "said"),
+    [
+        ("wr0ng", "{}", 'password authentication failed for user "me". A password is read from'),
+        (None, "{}", "fe_sendauth: no password supplied. A password is read from the URL, from PG"),
+        (PASSWORD, "nowhere", 'database "nowhere" does not exist.'),
+    ],
+)
+def test_what_the_server_refuses_is_told_in_a_sentence(
+    server: Postgres, url: str, password: str | None, database: str, said: str
+) -> None:
+    with pytest.raises(RunError) as caught:
+        study_names(server.url(database.format(url.rpartition("/")[2]), password))
+    told = str(caught.value)
+    assert said in told
+    assert "\n" not in told
+    assert "wr0ng" not in told
+    assert quote(PASSWORD, safe="") not in told
+
+
+def test_who_may_not_make_tables_is_told_so(server: Postgres, url: str) -> None:
+    database = url.rpartition("/")[2]
+    server.run_sql(database, "CREATE ROLE guest LOGIN PASSWORD 'guest'")
+    with pytest.raises(RunError, match=r": permission denied for schema public\.$"):
+        study_names(f"postgresql://guest:guest@127.0.0.1:{server.port}/{database}")
+
+
+@pytest.mark.slow
+def test_several_that_open_an_empty_database_at_once_all_find_their_tables(url: str) -> None:
+    code = (
+        "import sys; from search.study.storage import study_names; print('ready', flush=True)\n"
+        "sys.stdin.readline(); study_names(sys.argv[1])"
+    )
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", code, url],
+            cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(6)
+    ]  # fmt: skip
+    try:
+        for process in processes:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "ready\n"
+        for process in processes:
+            assert process.stdin is not None
+            process.stdin.write("go\n")
+            process.stdin.flush()
+        for process in processes:
+            _, said = process.communicate(timeout=100)
+            assert process.returncode == 0, said
+    finally:
+        for process in processes:
+            process.kill()
+            process.communicate()
+    assert study_names(url) == set()
+
+
+@pytest.mark.slow
+def test_the_dashboard_opens_a_study_on_a_server(url: str, tmp_path: Path) -> None:
+    found = search(url)
+    with Server("optuna-dashboard", url, log=tmp_path / "log") as dashboard:
+        dashboard.wait("api/studies", bool)
+        [study] = dashboard.get("api/studies")["study_summaries"]
+        shown = dashboard.get(f"api/studies/{study['study_id']}")["trials"]
+    assert [(t["number"], t["state"].upper()) for t in shown] == [
+        (t["number"], t["state"]) for t in found
+    ]
+    curves = [{p["step"]: p["value"] for p in t["intermediate_values"]} for t in shown]
+    assert [len(curve) for curve in curves] == [t["scores"].count(":") for t in found]
+
+
 # --------------------------------------------------------------------------------------------------
 # Who may write
 
@@ -276,3 +351,132 @@ def test_nothing_is_written_by_who_was_away_while_another_took_over(
             opened.put_back(asked.number)
     [row] = [row for row in read_rows(url, name="s") if row.number == asked.number]
     assert row.state == "running"
+
+
+# --------------------------------------------------------------------------------------------------
+# The command
+
+SHORT = (
+    "spaces/digits.py", "--workers", "1", "--trials", "5", "--epochs", "4", "--minutes", "9",
+    "--refits", "0",
+)  # fmt: skip
+
+
+def trials_of(url: str, name: str) -> list[optuna.trial.FrozenTrial]:
+    with closing(open_storage(url)) as storage:
+        return storage.get_all_trials(storage.get_study_id_from_name(name))
+
+
+def started(place: Path, url: str, *words: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        command(place, *words, "--storage", url),
+        cwd=ROOT, env=environment(place), stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        text=True, start_new_session=True,
+    )  # fmt: skip
+
+
+def wait_for(condition: Callable[[], bool], *processes: subprocess.Popen[str]) -> None:
+    until = time.monotonic() + 250
+    while not condition():
+        for process in processes:
+            assert process.poll() is None, process.communicate()
+        assert time.monotonic() < until, "it did not come so far"
+        time.sleep(0.2)
+
+
+def begun(url: str, name: str) -> int:
+    """Epochs on record."""
+    try:
+        return sum(len(trial.intermediate_values) for trial in trials_of(url, name))
+    except KeyError:
+        return 0
+
+
+def assert_whole(folder: Path, url: str, *, trials: int, epochs: int) -> None:
+    """Every trial told once, every epoch of it there, and the files say the same."""
+    found = trials_of(url, folder.name)
+    assert [trial.number for trial in found] == list(range(trials))
+    told = {TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL}
+    assert {trial.state for trial in found} <= told
+    for trial in found:
+        steps = sorted(trial.intermediate_values)
+        assert steps == list(range(1, len(steps) + 1))
+        assert len(trial.user_attrs["seconds"]) == len(steps)
+        if trial.state == TrialState.COMPLETE and "stopped" not in trial.user_attrs:
+            assert len(steps) == epochs
+        if trial.state == TrialState.COMPLETE:
+            assert trial.value == trial.user_attrs["best"]["score"]
+    result = json.loads((folder / "result.json").read_text())
+    counted = result["trials"]
+    assert sum(counted.values()) == trials
+    assert counted["failed"] == 0
+    assert not result["interrupted"]
+    with (folder / "trials.csv").open() as file:
+        assert [int(row["number"]) for row in csv.DictReader(file)] == list(range(trials))
+
+
+def words_in(folder: Path) -> str:
+    """All that a run wrote for people, and what it was begun with."""
+    files = [path for path in folder.rglob("*") if path.suffix in {".json", ".html", ".csv", ".md"}]
+    assert {path.name for path in files} >= {"manifest.json", "report.html", "result.json"}
+    return "".join(path.read_text() for path in files)
+
+
+@pytest.mark.slow
+def test_two_searches_share_a_server_that_is_started_again_in_the_middle(
+    server: Postgres, url: str, tmp_path: Path
+) -> None:
+    runs = {name: started(tmp_path, url, *SHORT, "--name", name) for name in ("a", "b")}
+    try:
+        wait_for(lambda: all(begun(url, name) > 3 for name in runs), *runs.values())
+        server.stop()
+        time.sleep(3)
+        server.start()
+        said = {name: process.communicate(timeout=280)[0] for name, process in runs.items()}
+    finally:
+        for process in runs.values():
+            process.kill()
+    for name, process in runs.items():
+        assert process.returncode == 0, said[name]
+        assert "Traceback" not in said[name]
+        assert_whole(tmp_path / "runs" / name, url, trials=5, epochs=4)
+        secret = quote(PASSWORD, safe="")
+        assert secret not in said[name] + words_in(tmp_path / "runs" / name)
+    assert any("answers again" in text for text in said.values())
+    assert study_names(url) == {"a", "b"}
+    report = tmp_path / "runs" / "a" / "report.html"
+    report.unlink()  # it is written again from the folder alone
+    again = [sys.executable, "-m", "search.report", str(report.parent)]
+    subprocess.run(again, cwd=ROOT, check=True, capture_output=True)
+    assert report.is_file()
+
+
+@pytest.mark.slow
+def test_a_killed_search_goes_on_from_the_server(
+    server: Postgres, url: str, tmp_path: Path
+) -> None:
+    process = started(tmp_path, url, *SHORT, "--name", "killed")
+    try:
+        wait_for(lambda: begun(url, "killed") > 5, process)
+    finally:
+        process.kill()
+        process.communicate()
+    before = trials_of(url, "killed")
+    assert [t.number for t in before if t.state == TrialState.RUNNING]
+    folder = tmp_path / "runs" / "killed"
+    assert json.loads((folder / "manifest.json").read_text())["plan"]["options"]["storage"] == (
+        server.url(url.rpartition("/")[2], password=None)
+    )
+    resume = ("spaces/digits.py", "--name", "killed", "--resume")
+    said = run(tmp_path, *resume, code=2)
+    assert "no password supplied" in said
+    assert "PGPASSWORD" in said
+    done = subprocess.run(
+        command(tmp_path, *resume), cwd=ROOT, env=environment(tmp_path) | {"PGPASSWORD": PASSWORD},
+        capture_output=True, text=True, timeout=280, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert_whole(folder, url, trials=5, epochs=4)
+    for old, new in zip(before, trials_of(url, "killed"), strict=False):
+        assert (old.number, old.params) == (new.number, new.params)
+        assert old.intermediate_values.items() <= new.intermediate_values.items()
