@@ -79,7 +79,7 @@ class Options:
     """Score the winner on the test part although an earlier winner of this run was."""
     keep: int = 3
     """Trials whose checkpoints stay in the end, best first; at least 1."""
-    storage: str | None = None
+    storage: str | None = field(default=None, repr=False)
     """Storage of the study, a URL, which may hold a password; None: SQLite in the run's folder."""
     dry_run: bool = False
     """Say what would be done, and end."""

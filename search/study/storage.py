@@ -121,6 +121,8 @@ def open_storage(
 def study_names(storage: str) -> frozenset[str]:
     """Names of all studies in a storage; a SQLite file that is not there has none, and stays so.
 
+    An empty database of a server gets Optuna's tables: whether one may make them is known then.
+
     Raises:
         RunError: it cannot be opened.
     """

@@ -358,7 +358,7 @@ def test_a_lease_outlives_a_server_that_is_started_again(
         with pytest.raises(OperationalError):  # half of it is over: it is not trusted any more
             held.check()
         server.start()
-        time.sleep(2.0)  # it would be over now, and is renewed
+        time.sleep(1.5)  # it would be over now, and is renewed
         with pytest.raises(RunError, match="it is being written by"):
             lease(patient, 3.0)
         held.check()

@@ -1,13 +1,16 @@
 """How a storage is opened, what is said where it cannot be, and which passwords are written."""
 
 import json
+import socket
 import sqlite3
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 from command import ROOT
+from sqlalchemy import make_url
 
 from search.errors import RunError
 from search.options import parse
@@ -16,7 +19,7 @@ from search.run import main
 from search.rundir import create_run
 from search.study import Record
 from search.study.filesystem import is_shared
-from search.study.storage import close_storage, open_storage, study_names
+from search.study.storage import _bounds, close_storage, open_storage, study_names
 
 MOUNTED = r"""22 1 254:0 / / rw,relatime - ext4 /dev/vda rw
 40 22 0:50 / /data\040sets rw,relatime shared:5 master:1 - nfs4 server:/export rw,vers=4.2
@@ -107,6 +110,17 @@ def test_a_url_that_cannot_be_opened_is_told_in_a_sentence(url: str, said: str) 
     assert said in told
     assert "secret" not in told
     assert "\n" not in told
+
+
+def test_a_host_that_says_nothing_is_given_up(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        where = f"127.0.0.1:{mute.getsockname()[1]}"
+        began = time.monotonic()
+        with pytest.raises(RunError, match="timeout"):
+            study_names(f"postgresql://me@{where}/x?connect_timeout=2")
+        assert time.monotonic() - began < 20
+    assert _bounds(make_url("postgresql://me@host/x"))["connect_timeout"] == 10
+    assert "connect_timeout" not in _bounds(make_url("postgresql://h/x?connect_timeout=2"))
 
 
 def test_a_driver_that_is_not_installed_is_told_with_the_line_that_installs_it(
