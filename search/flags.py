@@ -80,6 +80,12 @@ def _url(text: str) -> str:
     return text
 
 
+_STORAGE = (
+    "storage of the study, in place of the run's own SQLite file: "
+    "postgresql://USER@HOST/DATABASE, with the password in PGPASSWORD or ~/.pgpass; one in the URL "
+    "works too, is not kept, and is given again with --resume"
+)
+
 Row = tuple[str, str | None, Callable[[Any], Any], str]
 """Flag; what stands behind it in the help (None: a switch); what reads its text, raising
 ValueError with the end of a sentence; help."""
@@ -120,7 +126,7 @@ GROUPS: dict[str, list[Row]] = {
         ("--resume", None, bool, "go on with the run called NAME; other flags stay as they were"),
         ("--reopen-test", None, bool, "score another winner of a resumed run on the test part"),
         ("--keep", "K", _whole(1), "trials whose checkpoints stay in the end (default 3)"),
-        ("--storage", "URL", _url, "storage of the study, in place of the run's own SQLite file"),
+        ("--storage", "URL", _url, _STORAGE),
         ("--dry-run", None, bool, "say what would be done, and end"),
     ],
 }  # fmt: skip

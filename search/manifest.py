@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from search.errors import RunError
+from search.passwords import without_password
 from search.plan import SPLIT_SEED, Plan
 from search.rundir import RunDir
 
@@ -30,7 +31,7 @@ def new_manifest(run: RunDir, plan: Plan, *, argv: Sequence[str]) -> dict[str, A
     return {
         "name": run.name,
         "begun": _now(),
-        "command": ["python", "-m", "search.run", *argv],
+        "command": _command(argv),
         "resumed": [],
         "plan": plan.to_json(),
         "space": {"file": str(plan.space.path), "digest": digest_of(plan.space.text)},
@@ -59,7 +60,7 @@ def resumed_manifest(
             f"{plan.space.path} has changed since run {run.name!r} began; its own copy is "
             f"{run.space}. Put that back to go on, or begin another run with --name."
         )
-    again = {"at": _now(), "command": ["python", "-m", "search.run", *argv]}
+    again = {"at": _now(), "command": _command(argv)}
     return dict(old) | {"plan": plan.to_json(), "resumed": [*old["resumed"], again]}
 
 
@@ -87,6 +88,10 @@ def file_digest(path: Path) -> str:
         while block := file.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
+
+
+def _command(argv: Sequence[str]) -> list[str]:
+    return ["python", "-m", "search.run", *map(without_password, argv)]
 
 
 def _now() -> str:

@@ -16,6 +16,7 @@ from typing import Any, Literal, NoReturn
 from search.errors import OptionsError
 from search.flags import GROUPS
 from search.messages import near, together
+from search.passwords import without_password
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,8 +79,8 @@ class Options:
     """Score the winner on the test part although an earlier winner of this run was."""
     keep: int = 3
     """Trials whose checkpoints stay in the end, best first; at least 1."""
-    storage: str | None = None
-    """Storage of the study, a URL; None: SQLite in the run's folder."""
+    storage: str | None = field(default=None, repr=False)
+    """Storage of the study, a URL, which may hold a password; None: SQLite in the run's folder."""
     dry_run: bool = False
     """Say what would be done, and end."""
     given: frozenset[str] = field(default=frozenset(), compare=False, repr=False)
@@ -93,11 +94,13 @@ class Options:
         return "keep" if self.keep_splits else "clean"
 
     def to_json(self) -> dict[str, Any]:
-        """Every flag by its field's name, with local paths made absolute."""
+        """Every flag by its field's name, with local paths made absolute, without a password."""
         body = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "given"}
         body = {name: list(v) if isinstance(v, tuple) else v for name, v in body.items()}
         for name in ("space", "data", "out"):
             body[name] = _absolute(body[name])
+        if self.storage is not None:
+            body["storage"] = without_password(self.storage)
         return body
 
     def changed(self, old: Mapping[str, Any]) -> list[str]:

@@ -10,7 +10,7 @@ import fcntl
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -194,13 +194,16 @@ class RunDir:
             os.close(handle)
 
 
-def create_run(out: str | Path, *, name: str | None, stem: str) -> RunDir:
+def create_run(
+    out: str | Path, *, name: str | None, stem: str, taken: Collection[str] = ()
+) -> RunDir:
     """Claims a new folder under `out`, which is made where it is missing.
 
     Args:
         out: Folder of the runs.
         name: The folder's name; None: `stem`, or `stem-2`, `stem-3`, ... where that is taken.
         stem: The space file's name without its ending.
+        taken: Names that are not given to a run that has none.
 
     Raises:
         RunError: the name is taken, or the folder cannot be made.
@@ -214,12 +217,12 @@ def create_run(out: str | Path, *, name: str | None, stem: str) -> RunDir:
         number = 1
         while True:
             root = folder / (stem if number == 1 else f"{stem}-{number}")
-            try:
-                root.mkdir()  # two commands at once: one of them gets FileExistsError
-            except FileExistsError:
-                number += 1
-            else:
-                return RunDir(root)
+            number += 1
+            # Two commands at once: one of them gets FileExistsError.
+            with suppress(FileExistsError):
+                if root.name not in taken:
+                    root.mkdir()
+                    return RunDir(root)
     except FileExistsError as error:
         if name is None or not (folder / name).exists():
             raise _cannot(f"make {folder}", error) from error

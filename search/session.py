@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from search.check.inspection import Inspection, inspect
-from search.errors import SpaceError, TrialsError
+from search.errors import SearchError, SpaceError, TrialsError
 from search.finish import finish
 from search.forecast import said
 from search.images import cut, cut_for_refits, load_images
@@ -74,8 +74,9 @@ def search(options: Options, *, argv: Sequence[str], say: Say) -> None:
         manifest = resumed_manifest(run, old, plan, argv=argv)
     inspection = inspect(plan)
     tell_plan(plan, inspection, say)
-    if inspection.checked.problems:
-        raise SpaceError(together(inspection.checked.problems))
+    taken, told = _studies_there(options, new=run is None)
+    if problems := [*inspection.checked.problems, *told]:
+        raise SpaceError(together(problems))
     begun = (old or {}).get("workers")  # a run that goes on keeps its number of workers
     workers = begun["workers"] if begun and options.workers is None else options.workers
     if options.address is None:
@@ -92,7 +93,8 @@ def search(options: Options, *, argv: Sequence[str], say: Say) -> None:
         return
     fetch(inspection.checked.backbones, offline=options.offline, progress=True)
     if run is None:
-        run = create_run(options.out, name=options.name, stem=plan.space.path.stem)
+        stem = plan.space.path.stem
+        run = create_run(options.out, name=options.name, stem=stem, taken=taken)
         manifest = new_manifest(run, plan, argv=argv)
     with run.lock():
         run.write_text(run.space, plan.space.text)
@@ -163,7 +165,11 @@ def _run(
             folds=plan.options.folds,
             known=plan.known,
             minimise=plan.objective.minimise,
-            about={"space": plan.space.path.name, "objective": plan.objective.name},
+            about={
+                "space": plan.space.path.name,
+                "objective": plan.objective.name,
+                "begun": manifest["begun"],
+            },
         ) as record,
     ):
         folded = sealed = joined = None
@@ -220,6 +226,21 @@ def _run(
             worker_seconds=record.seconds_used * slots.workers,
         )
     tell_end(run, result, say)
+
+
+def _studies_there(options: Options, *, new: bool) -> tuple[frozenset[str], list[str]]:
+    """Names of the studies in a storage that others may use too, and what is wrong with it."""
+    from search.study.storage import study_names
+
+    if options.storage is None:
+        return frozenset(), []
+    try:
+        names = study_names(options.storage)
+    except SearchError as error:
+        return frozenset(), [str(error).removesuffix(".")]
+    if new and options.name in names:
+        return names, [f"--storage has a study {options.name!r} already: choose another --name"]
+    return names, []
 
 
 def _weights(backbones: Sequence[str]) -> dict[str, dict[str, str]]:

@@ -15,6 +15,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial
 
 from search.errors import RunError
+from search.study.patient import Patient
 from search.study.storage import close_storage, describe, open_storage, sqlite_file
 from search.study.writer import Lease, LockFile, Writer
 from xfer.recipe.objective import Cost
@@ -43,13 +44,14 @@ class OpenStudy:
             name: The study's name.
             seed: Of the sampler; the same on resuming.
             minimise: The second objective; None: there is one. The same on resuming.
-            about: What `optuna-dashboard` shows as the study's attributes.
+            about: What `optuna-dashboard` shows as the study's attributes. `begun`, the time at
+                which the run was begun that the study belongs to, is the same on resuming.
             sampler: Of the study.
             pruner: Of the study.
 
         Raises:
             RunError: the storage cannot be opened, another process writes to it, or the study was
-                made with another seed or other objectives.
+                made with another seed or other objectives, or by another run.
         """
         self.seed, self.minimise = seed, minimise
         where = f"study {name!r} in {describe(storage)}"
@@ -67,13 +69,10 @@ class OpenStudy:
                 sampler=sampler, pruner=pruner,
             )  # fmt: skip
             self._id = self._storage.get_study_id_from_name(name)
-            if isinstance(storage, str) and file is None:
-                self._writer = Lease(
-                    lambda: self.study.user_attrs.get("lease"),
-                    lambda note: self.study.set_user_attr("lease", note),
-                    study=f"the {where}",
-                )
-            _check_made_so(self.study, where, seed=seed, minimise=minimise)
+            if isinstance(self._opened, Patient):
+                self._writer = _leased(self._opened, self._id, study=f"the {where}")
+            begun = about.get("begun")
+            _check_made_so(self.study, where, seed=seed, minimise=minimise, begun=begun)
             made = {"seed": seed} if minimise is None else {"seed": seed, "minimise": minimise}
             for key, value in {**made, **about}.items():
                 self.study.set_user_attr(key, value)
@@ -95,8 +94,11 @@ class OpenStudy:
             close_storage(self._opened)
 
     def _check(self) -> None:
-        if self._writer is not None:
-            self._writer.check()
+        writer = self._writer
+        if isinstance(self._opened, Patient) and writer is not None:
+            self._opened.patiently(lambda again: writer.check())
+        elif writer is not None:
+            writer.check()
 
     def _set(self, number: int, key: str, value: Any) -> None:
         self._check()
@@ -109,8 +111,22 @@ class OpenStudy:
         return self._storage.get_trial(self._trial_id(number))
 
 
-def _check_made_so(study: Study, where: str, *, seed: int, minimise: Cost | None) -> None:
+def _leased(storage: Patient, study_id: int, *, study: str) -> Lease:
+    """The lease of a study on a server; nothing is repeated there before it is renewed."""
+    lease = Lease(lambda decide: storage.exchange(study_id, "lease", decide), study=study)
+    storage.before_again = lease.renew
+    return lease
+
+
+def _check_made_so(
+    study: Study, where: str, *, seed: int, minimise: Cost | None, begun: str | None
+) -> None:
     made = study.user_attrs
+    if begun is not None and made.get("begun", begun) != begun:
+        raise RunError(
+            f"the {where} belongs to another run, which was begun at {made['begun']}; give this "
+            "one a name of its own with --name."
+        )
     if made.get("seed", seed) != seed:
         raise RunError(
             f"the {where} was made with seed {made['seed']}, not {seed}; resume it with the same "

@@ -24,7 +24,7 @@ from search.space import Trial
 from search.study import Record, read_rows
 from search.study.halving import best_until, is_poor, rungs
 from search.study.storage import describe, open_storage
-from search.study.writer import Lease, LockFile
+from search.study.writer import Lease, LockFile, place
 from xfer.recipe import ConvNet, Recipe
 
 ROOT = Path(__file__).parents[2]
@@ -313,16 +313,14 @@ class Note:
         self.value: Any = None
         self.writes = 0
 
-    def read(self) -> Any:
-        return self.value
-
-    def write(self, value: Any) -> None:
+    def exchange(self, decide: Callable[[Any, float], Any]) -> None:
+        value = decide(self.value, time.time())
+        self.writes += value is not self.value
         self.value = value
-        self.writes += 1
 
 
 def lease(note: Note, seconds: float = 60.0) -> Lease:
-    return Lease(note.read, note.write, study="the study", seconds=seconds)
+    return Lease(note.exchange, study="the study", seconds=seconds)
 
 
 def test_a_lease_keeps_others_out_is_renewed_and_goes_with_its_holder() -> None:
@@ -355,7 +353,7 @@ def test_a_lease_is_taken_over_when_it_ran_out_or_its_process_is_gone(
     note = Note()
     until = time.time() + holder["until"]
     note.value = {"token": "x", "pid": 1, "host": "other", "since": "now"} | holder
-    note.value["until"] = until
+    note.value |= {"place": place(), "until": until}
     if free:
         lease(note, seconds=1.0).release()
     else:
