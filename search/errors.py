@@ -23,3 +23,7 @@ class StudyError(SearchError, RuntimeError):
 
 class TrialsError(SearchError, RuntimeError):
     """No trial could be finished, so there is no winner."""
+
+
+class ClusterError(SearchError, RuntimeError):
+    """A cluster cannot be reached, refuses, or could not run what it would be sent."""

@@ -130,3 +130,20 @@ GROUPS: dict[str, list[Row]] = {
         ("--dry-run", None, bool, "say what would be done, and end"),
     ],
 }  # fmt: skip
+
+_ON_A_CLUSTER: dict[str, Row] = {
+    "--address": ("--address", "URL", _text, "the cluster's dashboard, such as http://HEAD:8265"),
+    "--out": ("--out", "DIR", _text, "folder of the runs, which all nodes see; must be given"),
+}
+SUBMIT: dict[str, list[Row]] = {
+    title: [_ON_A_CLUSTER.get(row[0], row) for row in rows] for title, rows in GROUPS.items()
+} | {
+    "job": [
+        ("--probe-seconds", "S", _above_zero(), "longest look at the cluster (default 60)"),
+        ("--list", None, bool, "all jobs of searches, and end"),
+        ("--status", "ID", _text, "how a job is, and end"),
+        ("--logs", "ID", _text, "what a job prints, until it ends"),
+        ("--stop", "ID", _text, "end a job so that it can go on later"),
+    ],
+}
+"""The same for `search.submit`, with flags of its own."""

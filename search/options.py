@@ -6,6 +6,7 @@ Standard library only. How options act on a space is `search.plan`'s question.
 from __future__ import annotations
 
 import argparse
+import re
 import shlex
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal, NoReturn
 
 from search.errors import OptionsError
-from search.flags import GROUPS
+from search.flags import GROUPS, Row
 from search.messages import near, together
 from search.passwords import without_password
 
@@ -114,7 +115,7 @@ class Options:
             f"{_flag(name)} was {_words(old.get(name))} when the run began and cannot become "
             f"{_words(body[name])}; leave it out, or begin another run with --name"
             for name in _FIXED
-            if name in self.given and body[name] != old.get(name)
+            if name in self.given and _unpacked(body[name]) != _unpacked(old.get(name))
         ]
 
     def resumed(self, old: Mapping[str, Any]) -> Options:
@@ -149,6 +150,9 @@ _KEPT = ("trials", "minutes", "refits", "workers", "gpus_per_trial", "cache_gb",
 (offline, address, dry_run, reopen_test and where the run is) is asked for each time."""
 
 
+_UPLOAD = re.compile(r"^/.*/working_dir_files/_ray_pkg_[0-9a-f]+/")
+
+
 class _Parser(argparse.ArgumentParser):
     """Raises where argparse would print its usage line and end the process."""
 
@@ -156,20 +160,21 @@ class _Parser(argparse.ArgumentParser):
         raise OptionsError(f"{message}.")
 
 
-def _parser(prog: str) -> _Parser:
+def _parser(prog: str, groups: Mapping[str, Sequence[Row]]) -> _Parser:
+    where = " --address http://HEAD:8265 --out /mnt/runs" if groups is not GROUPS else ""
     parser = _Parser(
         prog=prog,
         usage=f"{prog} SPACE [flags]",
         description="Search the hyperparameters of a space file.",
         epilog=textwrap.dedent(f"""\
             example:
-              {prog} spaces/any.py --data photos --positive smoking --trials 20 --minutes 15
+              {prog} spaces/any.py --data photos --positive smoking --trials 20 --minutes 15{where}
             """),
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
     parser.add_argument("space", nargs="?", metavar="SPACE", help="space file: spaces/digits.py")
-    for title, rows in GROUPS.items():
+    for title, rows in groups.items():
         group = parser.add_argument_group(title)
         for flag, metavar, _, text in rows:
             if metavar is None:
@@ -190,9 +195,21 @@ def parse(argv: Sequence[str], *, prog: str = "python -m search.run") -> Options
     >>> parse(["spaces/digits.py", "--trials", "8"]).trials
     8
     """
-    raw, extra = _parser(prog).parse_known_args(list(argv))
-    problems, values = _unknown(extra), {}
-    for rows in GROUPS.values():
+    space, values, problems = read_flags(argv, GROUPS, prog=prog)
+    return options_of(space, values, problems, prog=prog)
+
+
+def read_flags(
+    argv: Sequence[str], groups: Mapping[str, Sequence[Row]], *, prog: str
+) -> tuple[str | None, dict[str, Any], list[str]]:
+    """SPACE, the values of the flags that are there by their fields' names, and what is wrong.
+
+    Raises:
+        OptionsError: a flag stands without its value.
+    """
+    raw, extra = _parser(prog, groups).parse_known_args(list(argv))
+    problems, values = _unknown(extra, groups), {}
+    for rows in groups.values():
         for flag, _, read, _ in rows:
             name = flag.removeprefix("--").replace("-", "_")
             text = getattr(raw, name)
@@ -203,7 +220,19 @@ def parse(argv: Sequence[str], *, prog: str = "python -m search.run") -> Options
                 values[name] = tuple(map(read, text)) if several else read(text)
             except ValueError as error:
                 problems.append(f"{flag} {error}")
-    if raw.space is None:
+    return raw.space, values, problems
+
+
+def options_of(
+    space: str | None, values: Mapping[str, Any], problems: Sequence[str], *, prog: str
+) -> Options:
+    """The options that such values are.
+
+    Raises:
+        OptionsError: there are problems already, SPACE is missing, or flags contradict each other.
+    """
+    problems = list(problems)
+    if space is None:
         there = ", ".join(sorted(str(path) for path in Path("spaces").glob("*.py")))
         here = f"; here are {there}" if there else ""
         problems.append(f"no space file was given: {prog} spaces/digits.py{here}")
@@ -216,13 +245,13 @@ def parse(argv: Sequence[str], *, prog: str = "python -m search.run") -> Options
             problems.append(f"{_flag(one)} and {_flag(other)} exclude each other: {why}")
     if "reopen_test" in values and "resume" not in values:
         problems.append("--reopen-test needs --resume: only a run that was tested can be reopened")
-    if problems or raw.space is None:
+    if problems or space is None:
         raise OptionsError(together(problems))
-    return Options(space=raw.space, **values, given=frozenset(values))
+    return Options(space=space, **values, given=frozenset(values))
 
 
-def _unknown(extra: Sequence[str]) -> list[str]:
-    flags = [row[0] for rows in GROUPS.values() for row in rows]
+def _unknown(extra: Sequence[str], groups: Mapping[str, Sequence[Row]]) -> list[str]:
+    flags = [row[0] for rows in groups.values() for row in rows]
     wrong = [word.partition("=")[0] for word in extra if word.startswith("-")]
     if not wrong:
         return [f"{word!r} is one word too many; a run has one SPACE" for word in extra]
@@ -232,6 +261,12 @@ def _unknown(extra: Sequence[str]) -> list[str]:
 
 def _flag(name: str) -> str:
     return "--" + name.replace("_", "-")
+
+
+def _unpacked(value: Any) -> Any:
+    """A path without the folder that Ray unpacked a job's upload into: a resumed job has another,
+    and whether the images in it are the same is seen by their digest."""
+    return _UPLOAD.sub("", value) if isinstance(value, str) else value
 
 
 def _words(value: Any) -> str:

@@ -7,7 +7,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-RAY = {"bridge", "workers", "worker", "experiment", "nodes", "origin", "starting", "submit"}
+RAY = {
+    "bridge", "workers", "worker", "experiment", "nodes", "origin", "starting", "submit", "jobs",
+    "probe", "probe_script", "readiness",
+}  # fmt: skip
 OPTUNA = {"study", "bridge", "check", "report"}
 DRAWERS = {"util", "utils", "common", "helper", "helpers", "core", "base", "misc"}
 

@@ -214,6 +214,16 @@ def test_a_resumed_run_cannot_become_another(flags: list[str], text: str) -> Non
         options.resumed(old)
 
 
+def test_images_that_went_with_a_job_may_be_unpacked_elsewhere() -> None:
+    unpacked = "/tmp/ray/session_{}/runtime_resources/working_dir_files/_ray_pkg_{}/data/photos"
+    old = parse(["x.py", "--data", unpacked.format("a", "0f")]).to_json()
+    moved = parse(["x.py", "--resume", "--data", unpacked.format("b", "1e")])
+    assert moved.resumed(old).data == unpacked.format("b", "1e")
+    other = parse(["x.py", "--resume", "--data", unpacked.format("b", "1e") + "2"])
+    with pytest.raises(OptionsError, match="--data was /tmp/ray/session_a"):
+        other.resumed(old)
+
+
 def test_the_command_that_resumes_is_short() -> None:
     options = parse(["my spaces/x.py", "--trials", "9", "--out", "o", "--address", "auto"])
     expected = "python -m search.run 'my spaces/x.py' --name x-2 --out o --address auto --resume"
