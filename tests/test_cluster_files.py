@@ -139,14 +139,21 @@ class Slurm:
             stderr=subprocess.DEVNULL,
         )
 
-    def said(self, name: str) -> list[str]:
-        return [line for line in self.log.read_text().splitlines() if line.startswith(name)]
+    def said(self, name: str, *, least: int = 0) -> list[str]:
+        """What was started by that name; waits for so many, which run in the background."""
+        until = time.monotonic() + 30
+        while True:
+            lines = [line for line in self.log.read_text().splitlines() if line.startswith(name)]
+            if len(lines) >= least:
+                return lines
+            assert time.monotonic() < until, lines
+            time.sleep(0.05)
 
 
 def test_slurm_starts_a_head_and_all_other_nodes_with_a_token(tmp_path: Path) -> None:
     slurm = Slurm(tmp_path)
     assert slurm.start().wait(30) == 0
-    head, others = sorted(slurm.said("srun"), key=lambda line: "--head" not in line)
+    head, others = sorted(slurm.said("srun", least=2), key=lambda line: "--head" not in line)
     assert "--nodelist=n1" in head
     assert "--nodes=2 --ntasks=2 --exclude=n1" in others
     port = re.search(r"--port=(\d+)", head)
@@ -168,11 +175,8 @@ def test_slurm_runs_a_search_that_is_resumed_by_the_same_script(tmp_path: Path) 
 def test_slurm_passes_its_warning_on_and_waits_for_the_search(tmp_path: Path) -> None:
     slurm = Slurm(tmp_path)
     process = slurm.start(works=400)
-    until = time.monotonic() + 30
-    while not any("search.run" in line for line in slurm.said("python")):
-        assert time.monotonic() < until
-        time.sleep(0.05)
-    time.sleep(0.2)  # until the stand-in has its trap
+    slurm.said("python", least=2)  # of the token, and of the search
+    time.sleep(0.5)  # until the stand-in has its trap
     process.send_signal(signal.SIGTERM)
     assert process.wait(30) == 130
     assert slurm.said("ended")
