@@ -23,7 +23,8 @@ RAY_AUTH_TOKEN=$(python -c 'import secrets; print(secrets.token_hex(32))')
 export RAY_AUTH_TOKEN
 
 PORT=$((20000 + SLURM_JOB_ID % 20000))
-HEAD=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
+HEAD=$(scontrol show hostnames "$SLURM_JOB_NODELIST")
+HEAD=${HEAD%%$'\n'*}
 GPUS=${SLURM_GPUS_PER_TASK:-0}
 
 srun --overlap --nodes=1 --ntasks=1 --nodelist="$HEAD" \
