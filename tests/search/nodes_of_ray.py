@@ -73,10 +73,10 @@ class Cluster:
                    "--object-store-memory", str(128 << 20), *where, *words]  # fmt: skip
         if not self.nodes:
             command += ["--temp-dir", str(self.folder / "ray")]
-        log = (self.folder / name / "log").open("wb")
-        self.nodes[name] = subprocess.Popen(
-            command, env=self.environment(name), stdout=log, stderr=log, start_new_session=True
-        )
+        with (self.folder / name / "log").open("wb") as log:
+            self.nodes[name] = subprocess.Popen(
+                command, env=self.environment(name), stdout=log, stderr=log, start_new_session=True
+            )
         self._wait_for(name)
 
     def kill(self, name: str) -> None:

@@ -61,15 +61,18 @@ def test_a_node_is_lost_another_one_comes_and_the_record_is_complete(there: Clus
     assert "4 nodes, 3 cores" in sent.stdout
     identity = sent.stdout.split("--logs ")[1].split()[0]
 
-    log = (there.folder / "followed").open("wb")
+    log = there.folder / "followed"
     command = [sys.executable, "-m", "search.submit", "--address", there.http, "--logs", identity]
-    follower = subprocess.Popen(command, cwd=ROOT, env=there.environment(), stdout=log, stderr=log)
+    with log.open("wb") as file:
+        follower = subprocess.Popen(
+            command, cwd=ROOT, env=there.environment(), stdout=file, stderr=file
+        )
     wait_for(lambda: told(runs / "digits") >= 2)
     there.kill("b")
     there.start("d")
-    assert follower.wait(600) == 0, Path(log.name).read_text()
+    assert follower.wait(600) == 0, log.read_text()
 
-    followed = Path(log.name).read_text()
+    followed = log.read_text()
     assert "room for 3 trials of 1 core side by side" in followed
     assert "SUCCEEDED" in followed
     rows = read_rows(runs / "digits" / "study.db", name="digits")
