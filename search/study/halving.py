@@ -16,8 +16,10 @@ killed between mark and verdict, the trial is never judged at that rung again.)
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from math import isnan
+
+from search.study.rivals import Rung
 
 FACTOR = 3
 """One in so many goes on, and so many must have come to a rung before anybody is stopped there."""
@@ -61,9 +63,7 @@ def best_until(scores: Mapping[int, float], epoch: int) -> int | None:
     return min(seen, key=lambda e: (-scores[e], e), default=None)
 
 
-def is_poor(
-    score: float, others: Sequence[float], errors: Sequence[float | None] | None = None
-) -> bool:
+def is_poor(rung: Rung, number: int, error_of: Callable[[int], float | None]) -> bool:
     """Whether a trial is outside the best third at a rung, by more than chance; ties go on.
 
     It is held against the last trial within the best third; of equals, against the one that it can
@@ -71,20 +71,11 @@ def is_poor(
     standard error, so one never stops a trial.
 
     Args:
-        score: Its best so far.
-        others: Likewise of every other trial that has come to this rung, finished or not. With
-            fewer than two of them nobody is stopped: order alone would decide.
-        errors: Standard error of the difference to each of them. None where it is not known: there
-            any difference counts, as in a study that is older than they are.
-
-    >>> is_poor(0.7, [0.8]), is_poor(0.7, [0.8, 0.6]), is_poor(0.8, [0.8, 0.6])
-    (False, True, False)
-    >>> is_poor(0.7, [0.8, 0.6], [0.15, 0.02]), is_poor(0.7, [0.8, 0.6], [0.05, None])
-    (False, True)
+        rung: Every trial that has come to it, finished or not, with its best score so far. With
+            fewer than three of them nobody is stopped: order alone would decide.
+        number: The trial's, which is one of them.
+        error_of: Standard error of the difference to another, by its number. None where it is not
+            known: there any difference counts, as in a study that is older than they are.
     """
-    ranked = sorted([score, *others], reverse=True)
-    if len(ranked) < FACTOR or score >= (bound := ranked[len(ranked) // FACTOR - 1]):
-        return False
-    known = errors if errors is not None else [None] * len(others)
-    chance = max(e or 0.0 for o, e in zip(others, known, strict=True) if o == bound)
-    return bound - score > chance * (1 + _SAME)
+    lacks, rivals = rung.held_against(number, FACTOR)
+    return lacks > 0 and all(lacks > (error_of(other) or 0.0) * (1 + _SAME) for other in rivals)

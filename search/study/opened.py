@@ -10,13 +10,14 @@ import optuna
 from optuna import Study
 from optuna.pruners import BasePruner
 from optuna.samplers import BaseSampler
-from optuna.storages import BaseStorage
+from optuna.storages import BaseStorage, RDBStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial
 
 from search.errors import RunError
 from search.study.patient import Patient
 from search.study.storage import close_storage, describe, open_storage, sqlite_file
+from search.study.write_through import WriteThrough
 from search.study.writer import Lease, LockFile, Writer
 from xfer.recipe.objective import Cost
 
@@ -63,6 +64,8 @@ class OpenStudy:
         try:
             self._storage = open_storage(storage)
             self._opened = None if self._storage is storage else self._storage
+            if isinstance(self._opened, RDBStorage):
+                self._storage = WriteThrough(self._opened)
             directions = (_SCORE,) if minimise is None else (_SCORE, _COST)
             self.study = optuna.create_study(
                 storage=self._storage, study_name=name, directions=directions, load_if_exists=True,
@@ -103,6 +106,17 @@ class OpenStudy:
     def _set(self, number: int, key: str, value: Any) -> None:
         self._check()
         self._storage.set_trial_user_attr(self._trial_id(number), key, value)
+
+    def _set_step(self, number: int, step: int, score: float, attributes: dict[str, Any]) -> None:
+        """Writes what comes with a step, then its score: with that it is on record."""
+        self._check()
+        trial_id, storage = self._trial_id(number), self._storage
+        if isinstance(storage, WriteThrough):
+            storage.set_step(trial_id, step, score, attributes)
+            return
+        for key, value in attributes.items():
+            storage.set_trial_user_attr(trial_id, key, value)
+        storage.set_trial_intermediate_value(trial_id, step, score)
 
     def _trial_id(self, number: int) -> int:
         return self._storage.get_trial_id_from_study_id_trial_number(self._id, number)

@@ -20,7 +20,8 @@ from optuna.trial import TrialState
 from search.errors import TrialsError
 from search.space import Trial
 from search.study.asked import Asked
-from search.study.costs import known_cost
+from search.study.changing import Changing
+from search.study.costs import Costs
 from search.study.opened import OpenStudy
 from search.study.rows import best_of, has_ended, row_of, state_of
 from search.study.sampling import Halving, SeededTPE, left_out_of
@@ -69,6 +70,8 @@ class Record(OpenStudy):
                 made with another seed or other objectives.
         """
         self.epochs, self.folds = epochs, folds
+        self._costs, self._changing = Costs(), Changing()
+        self._rows: list[TrialRow] = []  # by number, as they were when they were last asked for
         super().__init__(
             storage, name=name, seed=seed, minimise=minimise, about=about or {},
             sampler=SeededTPE(seed),
@@ -100,7 +103,7 @@ class Record(OpenStudy):
             trial.set_user_attr("recipe", recipe)
         cost = frozen.user_attrs.get("cost")
         if recipe and self.minimise and cost is None:
-            cost = known_cost(self.study.get_trials(deepcopy=False), recipe)
+            cost = self._costs.of(recipe, self.study.get_trials(deepcopy=False))
             if cost is not None:
                 self._set(trial.number, "cost", cost)
         return Asked(
@@ -160,7 +163,7 @@ class Record(OpenStudy):
             raise TrialsError(f"trial {number} has {cost} as its {self.minimise or 'cost'}.")
         attributes = self._trial(number).user_attrs
         if "cost" not in attributes:
-            known = known_cost(self.study.get_trials(deepcopy=False), attributes["recipe"])
+            known = self._costs.of(attributes["recipe"], self.study.get_trials(deepcopy=False))
             self._set(number, "cost", cost if known is None else known)
 
     def report(self, number: int, result: Mapping[str, Any]) -> None:
@@ -180,15 +183,14 @@ class Record(OpenStudy):
             return
         # A list: an epoch written twice (killed before its score was) counts once.
         seconds = [*trial.user_attrs.get("seconds", [])[: epoch - 1], result["seconds"]]
-        self._set(number, "seconds", seconds)
         prefix = [*trial.user_attrs.get("prefix", [])[: epoch - 1], result.get("prefix", {})]
-        self._set(number, "prefix", prefix)
+        attributes: dict[str, Any] = {"seconds": seconds, "prefix": prefix}
         if result["best"] and isfinite(score):
-            self._set(number, "left_out", left_out_of(trial, result))
-            self._set(number, "best", best_of(result))
+            attributes["left_out"] = left_out_of(trial, result)
+            attributes["best"] = best_of(result)
         if result["stopped"] is not None:
-            self._set(number, "stopped", result["stopped"])
-        self._storage.set_trial_intermediate_value(self._trial_id(number), epoch, score)
+            attributes["stopped"] = result["stopped"]
+        self._set_step(number, epoch, score, attributes)
 
     def is_last(self, number: int) -> bool:
         """Whether a trial has no epoch, or no fold, left to train."""
@@ -240,7 +242,9 @@ class Record(OpenStudy):
 
     def rows(self) -> list[TrialRow]:
         """Every trial, by number."""
-        return [row_of(trial) for trial in self.study.get_trials(deepcopy=False)]
+        for trial in self._changing.since(self.study.get_trials(deepcopy=False)):
+            self._rows[trial.number : trial.number + 1] = [row_of(trial)]
+        return list(self._rows)
 
     def counts(self) -> Counter[State]:
         """Trials by state."""

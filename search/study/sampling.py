@@ -1,7 +1,7 @@
 """Which hyperparameters come next, and which trials are stopped? Optuna's two interfaces.
 
-Both are functions of the study alone. Nothing is remembered between two calls, so a resumed run
-proposes and stops what the undisturbed one would have.
+Both are functions of the study alone: of what is kept between two calls nothing can change, and it
+is found again in the study. So a resumed run proposes and stops what the undisturbed one would have.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from optuna.samplers import BaseSampler, TPESampler
 from optuna.trial import FrozenTrial
 
 from search.study.halving import FIRST, best_until, is_poor, rungs
-from search.study.rivals import rivals
+from search.study.rivals import Rivals
 
 STARTUP_TRIALS = 10
 """Trials before TPE takes over from random sampling, known ones included. Optuna's default."""
@@ -32,6 +32,8 @@ class SeededTPE(BaseSampler):
 
     def __init__(self, seed: int) -> None:
         self._seed = seed
+        # What all trials share gets less with each: it looks at new ones alone, and draws nothing.
+        self._shared = TPESampler()
 
     def _fresh(self, *purpose: object) -> TPESampler:
         text = "/".join(str(part) for part in (self._seed, *purpose))
@@ -43,7 +45,7 @@ class SeededTPE(BaseSampler):
     ) -> dict[str, BaseDistribution]:
         """The hyperparameters that every finished trial has had; with two objectives none: TPE then
         draws each by itself."""
-        return self._fresh(trial.number).infer_relative_search_space(study, trial)
+        return self._shared.infer_relative_search_space(study, trial)
 
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
@@ -88,20 +90,22 @@ class Halving(BasePruner):
     def __init__(self, steps: int, *, means: bool = False) -> None:
         self._rungs = rungs(steps, first=1) if means else rungs(steps)
         self._means = means
+        self._rivals = Rivals(self._rungs, lambda trial, step: self._at(trial, step)[0])
 
     def prune(self, study: Study, trial: FrozenTrial) -> bool:
-        """Whether the trial stops after its last step on record."""
+        """Whether the trial stops after its last step on record; always of the same study."""
         from xfer.evaluate.jackknife import paired_standard_error
 
         step = trial.last_step
         if step is None or step not in self._rungs or step < self._earliest(trial):
             return False
-        score, left_out = self._at(trial, step)
-        others = [
-            self._at(other, step) for other in rivals(trial, study.get_trials(deepcopy=False), step)
-        ]
-        errors = [paired_standard_error(left_out, theirs) for _, theirs in others]
-        return is_poor(score, [worth for worth, _ in others], errors)
+        trials = study.get_trials(deepcopy=False)
+        _, left_out = self._at(trial, step)
+
+        def error_of(other: int) -> float | None:
+            return paired_standard_error(left_out, self._at(trials[other], step)[1])
+
+        return is_poor(self._rivals.at(step, trials), trial.number, error_of)
 
     def _earliest(self, trial: FrozenTrial) -> int:
         """The step before which a trial is not judged."""

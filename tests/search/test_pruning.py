@@ -1,6 +1,6 @@
 """Whom successive halving stops: never on a difference that chance alone would make."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,9 @@ from recorded import space as recorded_space
 
 from search.space import Trial
 from search.study import Record
-from search.study.halving import is_poor, rungs
+from search.study.halving import is_poor as is_poor_at
+from search.study.halving import rungs
+from search.study.rivals import Rung
 from xfer.recipe import ConvNet, HeadFirst, Pretrained, Recipe
 
 EPOCHS = 20
@@ -53,6 +55,17 @@ def told(record: Record, *scores: float, spread: list[float] | None) -> int:
 
 # --------------------------------------------------------------------------------------------------
 # The rule
+
+
+def is_poor(
+    score: float, others: Sequence[float], errors: Sequence[float | None] | None = None
+) -> bool:
+    """A trial of this score, the last to come to a rung, against others with errors of theirs."""
+    rung = Rung()
+    for number, each in enumerate([*others, score]):
+        rung.add(number, each)
+    return is_poor_at(rung, len(others), lambda other: None if errors is None else errors[other])
+
 
 SCORES = st.lists(st.sampled_from([0.0, 0.25, 0.5, 0.75, 1.0]), min_size=1, max_size=12)
 
@@ -98,6 +111,21 @@ def test_the_error_that_counts_is_that_of_the_boundary() -> None:
 def test_a_trial_without_any_score_is_stopped_whatever_the_error() -> None:
     assert is_poor(float("-inf"), [0.8, 0.6], [9.0, 9.0])
     assert not is_poor(float("-inf"), [float("-inf")] * 2, [None, None])
+
+
+@given(SCORES, st.floats(0, 1), st.data())
+def test_a_rung_that_is_kept_in_order_says_what_sorting_all_of_it_anew_does(
+    others: list[float], score: float, data: st.DataObject
+) -> None:
+    errors = data.draw(
+        st.lists(st.floats(0, 0.5), min_size=len(others), max_size=len(others)), label="errors"
+    )
+    ordered = sorted([score, *others], reverse=True)
+    poor = False
+    if len(ordered) >= 3 and score < (bound := ordered[len(ordered) // 3 - 1]):
+        chance = max(e for o, e in zip(others, errors, strict=True) if o == bound)
+        poor = bound - score > chance * 1.001
+    assert is_poor(score, others, errors) == poor
 
 
 # --------------------------------------------------------------------------------------------------

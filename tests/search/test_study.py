@@ -23,6 +23,7 @@ from search.errors import RunError
 from search.space import Trial
 from search.study import Record, read_rows
 from search.study.halving import best_until, is_poor, rungs
+from search.study.rivals import Rung
 from search.study.storage import describe, open_storage
 from search.study.writer import Lease, LockFile, place
 from xfer.recipe import ConvNet, Recipe
@@ -55,10 +56,10 @@ def test_rungs_rise_threefold_and_leave_early_and_late_epochs_alone(epochs: int)
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=40))
 def test_about_a_third_goes_on_and_the_best_always_does(scores: list[float]) -> None:
-    stays = [
-        not is_poor(score, scores[:place] + scores[place + 1 :])
-        for place, score in enumerate(scores)
-    ]
+    rung = Rung()
+    for number, score in enumerate(scores):
+        rung.add(number, score)
+    stays = [not is_poor(rung, number, lambda other: None) for number in range(len(scores))]
     assert stays[scores.index(max(scores))]
     if len(scores) < 3:
         assert all(stays)
