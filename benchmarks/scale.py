@@ -1,12 +1,16 @@
 """How many trials can one driver lead? Simulated trials, from recorded learning curves, no torch.
 
-    python -m benchmarks.scale driver [--trials 100,1000,10000] [--watchers] [--space FILE]
+    python -m benchmarks.scale driver [--trials 1000] [--watchers] [--space FILE]
+    python -m benchmarks.scale at [--trials 100,1000,10000] [--watchers] [--space FILE]
     python -m benchmarks.scale ray [--trials 1000] [--workers 64] [--seconds 2]
 
 `driver` leads 64 trials side by side without Ray: the bridge, the study in its SQLite file, the
 sampler and the pruner are those of a run; with --watchers also what people look at. It prints what
 a result (an epoch that was reported) and a proposal cost the driver in processor time, over the
 whole search and in its last tenth.
+
+`at` says what they cost in a study of so many trials: it leads 150 trials, copies them until there
+are as many as were asked for, goes on with that study for 100 trials more, and measures these.
 """
 
 from __future__ import annotations
@@ -15,18 +19,22 @@ import argparse
 import heapq
 import json
 import shutil
+import sqlite3
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from benchmarks.curves import OUT_OF_MEMORY, SPACE, Curves, read_curves
 from search.bridge.session import Bridge
 from search.space import Space, load_space
 from search.study import Record
-from search.trials import Watcher
+from search.trials import EpochDone, Event, TrialEnded, Watcher
 
 WORKERS = 64
 
@@ -56,6 +64,7 @@ class Led:
     """What leading a search has cost."""
 
     trials: int
+    """That were told, in this session."""
     heard: Spent
     proposed: Spent
     seconds: float
@@ -110,6 +119,91 @@ def reports(config: Mapping[str, Any], params: Mapping[str, Any], curves: Curves
     yield 0.0, {"number": number, "epoch": 0, "final": True, "ended": ended}
 
 
+def watchers_of(
+    record: Record, space: Space, trials: int, folder: Path, watching: ExitStack
+) -> list[Watcher]:
+    """Those of a run whose output goes to a file, as `search.running` has them."""
+    from search.check.inspection import inspect
+    from search.options import parse
+    from search.outcome import Context
+    from search.plan import make_plan
+    from search.progress import Progress
+    from search.rundir import RunDir
+    from search.tensorboard import TensorBoard
+    from search.upkeep import Upkeep
+
+    plan = make_plan(space, parse([str(space.path), "--trials", str(trials)]))
+    columns = inspect(plan).checked.ranges
+    run = RunDir(folder)
+    nothing: Any = None  # of the images: what trials answered on them is there already
+    context = Context(
+        run=run, plan=plan, data=nothing, loading=nothing, columns=tuple(columns),
+        began=time.monotonic(), constant=0.5,
+    )  # fmt: skip
+    stream = watching.enter_context((folder / "out.txt").open("w"))
+    progress = Progress(run="scale", trials=trials, epochs=space.budget.epochs, stream=stream)
+    tensorboard = TensorBoard(run.tensorboard, columns, constant=0.5)
+
+    def finished(event: Event) -> None:
+        """What the worker left behind of a trial."""
+        if isinstance(event, TrialEnded):
+            run.checkpoint(event.number).mkdir(parents=True)
+            run.answers(event.number).parent.mkdir(exist_ok=True)
+            np.savez(run.answers(event.number), eligible=True)
+
+    def keep(event: Event) -> None:
+        if isinstance(event, EpochDone):
+            record.seconds_used = time.monotonic()
+
+    watching.enter_context(tensorboard)
+    watching.enter_context(progress)
+    upkeep = Upkeep(context, record, folds=False, then=lambda rows: None)
+    return [finished, progress, tensorboard, keep, upkeep]
+
+
+SEED_TRIALS, MORE_TRIALS = 150, 100
+_COPIED = {
+    "trial_params": "param_name, param_value, distribution_json",
+    "trial_values": "objective, value, value_type",
+    "trial_user_attributes": "key, value_json",
+    "trial_system_attributes": "key, value_json",
+    "trial_intermediate_values": "step, intermediate_value, intermediate_value_type",
+}
+
+
+def copy_trials(file: Path, trials: int) -> None:
+    """Copies a study's trials in their SQLite file until there are so many.
+
+    Scores are moved by up to 1e-4, so that few are equal.
+    """
+    with closing(sqlite3.connect(file)) as connection, connection:
+        there = connection.execute("SELECT count(*) FROM trials").fetchone()[0]
+        for first in range(there, trials, there):
+            # Ids and numbers run from 1 and from 0; so the copy of each is as far from it as this.
+            only = f"trial_id <= {min(there, trials - first)}"
+            connection.execute(
+                "INSERT INTO trials (trial_id, number, study_id, state, datetime_start, "
+                f"datetime_complete) SELECT trial_id + {first}, number + {first}, study_id, state, "
+                f"datetime_start, datetime_complete FROM trials WHERE {only}"
+            )
+            for table, columns in _COPIED.items():
+                moved = columns.replace(
+                    "intermediate_value,", "intermediate_value + (abs(random()) % 1000) * 1e-7,"
+                )
+                connection.execute(
+                    f"INSERT INTO {table} (trial_id, {columns}) SELECT trial_id + {first}, {moved} "
+                    f"FROM {table} WHERE {only}"
+                )
+
+
+def measure_at(space: Space, curves: Curves, *, trials: int, folder: Path, watched: bool) -> Led:
+    """What trials cost the driver in a study that has so many already."""
+    first = min(SEED_TRIALS, trials)
+    lead(space, curves, trials=first, folder=folder)
+    copy_trials(folder / "study.db", trials)
+    return lead(space, curves, trials=trials + MORE_TRIALS, folder=folder, watched=watched)
+
+
 def lead(
     space: Space,
     curves: Curves,
@@ -117,7 +211,7 @@ def lead(
     trials: int,
     folder: Path,
     workers: int = WORKERS,
-    watchers: Sequence[Watcher] = (),
+    watched: bool = False,
 ) -> Led:
     """Leads a search to its end, with workers that live in this process.
 
@@ -125,15 +219,19 @@ def lead(
         space: whose trials they are.
         curves: that they report.
         trials: to be told.
-        folder: for the study.
+        folder: for the study, and with `watched` for all that a run writes.
         workers: side by side.
-        watchers: as of `Bridge`.
+        watched: with the watchers of a run.
     """
     heard, proposed = Spent(), Spent()
     began, wall, memory = time.process_time(), time.monotonic(), [memory_mb()]
-    with Record(
-        folder / "study.db", name="scale", seed=0, epochs=space.budget.epochs, known=space.known
-    ) as record:
+    with (
+        Record(
+            folder / "study.db", name="scale", seed=0, epochs=space.budget.epochs, known=space.known
+        ) as record,
+        ExitStack() as watching,
+    ):
+        watchers = watchers_of(record, space, trials, folder, watching) if watched else ()
         params: dict[int, Mapping[str, Any]] = {}
 
         def recipe_of(trial: Any) -> Any:
@@ -151,8 +249,9 @@ def lead(
                 heapq.heappush(queue, (now + seconds, config["number"], report, each))
             proposed.seconds.pop()  # there was none
 
+        led = bridge.left
         begin(0.0)
-        marks = [trials // 2, trials // 10]
+        marks = [trials - led // 2, trials - 9 * led // 10]
         while queue:
             now, number, report, each = heapq.heappop(queue)
             goes_on = heard.measure(bridge.heard, number, report)
@@ -166,7 +265,7 @@ def lead(
                 memory.append(memory_mb())
     memory.append(memory_mb())
     return Led(
-        trials=trials, heard=heard, proposed=proposed, memory=memory,
+        trials=led, heard=heard, proposed=proposed, memory=memory,
         seconds=time.process_time() - began, wall=time.monotonic() - wall,
     )  # fmt: skip
 
@@ -175,17 +274,20 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Runs the command."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     commands = parser.add_subparsers(dest="command", required=True)
-    driver = commands.add_parser("driver")
-    driver.add_argument("--trials", default="100,1000,10000")
-    driver.add_argument("--watchers", action="store_true")
-    driver.add_argument("--space", default=SPACE)
+    for name, trials in (("driver", "1000"), ("at", "100,1000,10000")):
+        command = commands.add_parser(name)
+        command.add_argument("--trials", default=trials)
+        command.add_argument("--watchers", action="store_true")
+        command.add_argument("--space", default=SPACE)
     options = parser.parse_args(argv)
     space, curves = load_space(options.space), read_curves()
     print(f"| {' | '.join(HEADS)} |\n|{' --- |' * len(HEADS)}")
     for trials in map(int, options.trials.split(",")):
         folder = Path(tempfile.mkdtemp(prefix="scale-"))
+        run = measure_at if options.command == "at" else lead
         try:
-            print(lead(space, curves, trials=trials, folder=folder).row(), flush=True)
+            led = run(space, curves, trials=trials, folder=folder, watched=options.watchers)
+            print(led.row(), flush=True)
         finally:
             shutil.rmtree(folder)
 

@@ -11,11 +11,11 @@ from search.amounts import counted, roughly
 from search.basis import has_few
 from search.contact_sheets import sheet_of
 from search.errors import RunError, TrialsError
-from search.keeping import finalists, first_known, keep_all_answers, keep_best_checkpoints
-from search.outcome import Context, write_trials
+from search.keeping import finalists, first_known, keep_all_answers
+from search.outcome import Context
 from search.refits import Refitted, expected_seconds, judge, refit_name, shown_as_trial
 from search.screen import Say, used_up
-from search.trials import EpochDone, Event, TrialEnded, TrialRow, trial_seed
+from search.trials import EpochDone, Event, TrialRow, trial_seed
 from xfer.errors import ModelFileError
 
 if TYPE_CHECKING:
@@ -76,6 +76,7 @@ class Running:
         """
         from search.experiment import run_trials
         from search.tensorboard import TensorBoard
+        from search.upkeep import Upkeep
 
         plan, run = self._context.plan, self._context.run
         record.requeue()
@@ -94,10 +95,9 @@ class Running:
                 begun.append(time.monotonic() - event.result["seconds"])
                 del begun[1:]
                 record.seconds_used = used + time.monotonic() - begun[0]
-            if isinstance(event, TrialEnded):
-                self._keep(record.rows())
 
-        self._keep(record.rows())
+        upkeep = Upkeep(self._context, record, folds=self._folds is not None, then=self._reserve)
+        upkeep.update()
         self._start_ray()
         job = self._job(self._folds, run.checkpoints)
         sheet = sheet_of(job.data, seed=record.seed)
@@ -122,8 +122,9 @@ class Running:
                 limit_s=rest,
                 reserved=lambda: self._reserved,
                 room=self._room,
-                watchers=(progress, tensorboard, keep),
+                watchers=(progress, tensorboard, keep, upkeep),
             )
+        upkeep.update()
 
     def refit(self, rows: Sequence[TrialRow], *, seconds_used: float) -> Refitted:
         """Trains the best trials again, where there is something to be known by it.
@@ -221,15 +222,9 @@ class Running:
                 )
             return record.rows()
 
-    def _keep(self, rows: Sequence[TrialRow]) -> None:
-        """Brings the run's files up to date with the study."""
-        context, plan = self._context, self._context.plan
-        write_trials(context, rows)
-        keep_all_answers(
-            context.run, rows, context.data, plan.objective, folds=self._folds is not None
-        )
-        keep_best_checkpoints(context.run, rows, keep=plan.options.keep, refits=plan.refits)
-        again = finalists(context.run, rows, keep=plan.refits)
+    def _reserve(self, rows: Sequence[TrialRow]) -> None:
+        """Notes how long training the best again would take by now."""
+        again = finalists(self._context.run, rows, keep=self._context.plan.refits)
         self._reserved = self._expected(self._affordable(again, rows))
 
     def _affordable(
