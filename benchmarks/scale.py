@@ -9,6 +9,7 @@ sampler and the pruner are those of a run; with --watchers also what people look
 a result (an epoch that was reported) and a proposal cost the driver in processor time, over the
 whole search and in its last tenth.
 
+`ray` is a search in Ray (`scale_ray.py`): its workers are processes that replay curves and sleep.
 `at` says what they cost in a study of so many trials: it leads 150 trials, copies them until there
 are as many as were asked for, goes on with that study for 100 trials more, and measures these.
 """
@@ -32,6 +33,7 @@ import numpy as np
 
 from benchmarks.curves import OUT_OF_MEMORY, SPACE, Curves, read_curves
 from search.bridge.session import Bridge
+from search.rundir import RunDir
 from search.space import Space, load_space
 from search.study import Record
 from search.trials import EpochDone, Event, TrialEnded, Watcher
@@ -119,6 +121,13 @@ def reports(config: Mapping[str, Any], params: Mapping[str, Any], curves: Curves
     yield 0.0, {"number": number, "epoch": 0, "final": True, "ended": ended}
 
 
+def leave_behind(run: RunDir, number: int) -> None:
+    """What stays of a trial: a checkpoint, and answers that were looked at already."""
+    run.checkpoint(number).mkdir(parents=True)
+    run.answers(number).parent.mkdir(exist_ok=True)
+    np.savez(run.answers(number), eligible=True)
+
+
 def watchers_of(
     record: Record, space: Space, trials: int, folder: Path, watching: ExitStack
 ) -> list[Watcher]:
@@ -128,7 +137,6 @@ def watchers_of(
     from search.outcome import Context
     from search.plan import make_plan
     from search.progress import Progress
-    from search.rundir import RunDir
     from search.tensorboard import TensorBoard
     from search.upkeep import Upkeep
 
@@ -145,11 +153,8 @@ def watchers_of(
     tensorboard = TensorBoard(run.tensorboard, columns, constant=0.5)
 
     def finished(event: Event) -> None:
-        """What the worker left behind of a trial."""
         if isinstance(event, TrialEnded):
-            run.checkpoint(event.number).mkdir(parents=True)
-            run.answers(event.number).parent.mkdir(exist_ok=True)
-            np.savez(run.answers(event.number), eligible=True)
+            leave_behind(run, event.number)
 
     def keep(event: Event) -> None:
         if isinstance(event, EpochDone):
@@ -201,6 +206,10 @@ def measure_at(space: Space, curves: Curves, *, trials: int, folder: Path, watch
     first = min(SEED_TRIALS, trials)
     lead(space, curves, trials=first, folder=folder)
     copy_trials(folder / "study.db", trials)
+    if watched:
+        for number in range(trials):
+            leave_behind(RunDir(folder), number)
+            (folder / "tensorboard" / f"{number:03d}").mkdir(parents=True)
     return lead(space, curves, trials=trials + MORE_TRIALS, folder=folder, watched=watched)
 
 
@@ -279,7 +288,14 @@ def main(argv: Sequence[str] | None = None) -> None:
         command.add_argument("--trials", default=trials)
         command.add_argument("--watchers", action="store_true")
         command.add_argument("--space", default=SPACE)
+    in_ray = commands.add_parser("ray")
+    in_ray.add_argument("--trials", type=int, default=1000)
+    in_ray.add_argument("--workers", type=int, default=WORKERS)
+    in_ray.add_argument("--seconds", type=float, default=2.0)
     options = parser.parse_args(argv)
+    if options.command == "ray":
+        _in_ray(options)
+        return
     space, curves = load_space(options.space), read_curves()
     print(f"| {' | '.join(HEADS)} |\n|{' --- |' * len(HEADS)}")
     for trials in map(int, options.trials.split(",")):
@@ -290,6 +306,20 @@ def main(argv: Sequence[str] | None = None) -> None:
             print(led.row(), flush=True)
         finally:
             shutil.rmtree(folder)
+
+
+def _in_ray(options: argparse.Namespace) -> None:
+    from benchmarks.scale_ray import watch
+
+    folder = Path(tempfile.mkdtemp(prefix="scale-"))
+    try:
+        seen = watch(
+            load_space(SPACE), read_curves(), trials=options.trials, workers=options.workers,
+            seconds=options.seconds, folder=folder,
+        )  # fmt: skip
+        print(seen.lines())
+    finally:
+        shutil.rmtree(folder)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Which hyperparameters come next, and which trials are stopped? Optuna's two interfaces.
 
-Both are functions of the study alone: of what is kept between two calls nothing can change, and it
-is found again in the study. So a resumed run proposes and stops what the undisturbed one would have.
+Both are functions of the study alone. What is kept between two calls cannot change any more, and a
+resumed run finds it in the study: it proposes and stops what the undisturbed one would have.
 """
 
 from __future__ import annotations
