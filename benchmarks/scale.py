@@ -192,9 +192,8 @@ def copy_trials(file: Path, trials: int) -> None:
                 f"datetime_start, datetime_complete FROM trials WHERE {only}"
             )
             for table, columns in _COPIED.items():
-                moved = columns.replace(
-                    "intermediate_value,", "intermediate_value + (abs(random()) % 1000) * 1e-7,"
-                )
+                by = f"((trial_id * 7919 + {first}) % 1000) * 1e-7"
+                moved = columns.replace("intermediate_value,", f"intermediate_value + {by},")
                 connection.execute(
                     f"INSERT INTO {table} (trial_id, {columns}) SELECT trial_id + {first}, {moved} "
                     f"FROM {table} WHERE {only}"
@@ -281,7 +280,7 @@ def lead(
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Runs the command."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.scale")
     commands = parser.add_subparsers(dest="command", required=True)
     for name, trials in (("driver", "1000"), ("at", "100,1000,10000")):
         command = commands.add_parser(name)

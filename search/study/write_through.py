@@ -72,15 +72,16 @@ class WriteThrough(BaseStorage):
             self._backend._set_trial_param(
                 trial_id, param_name, param_value_internal, distribution, known
             )
-        if distribution != known:
+        if known is not None and distribution == known:
+            distribution = known  # one object for all saves most of a trial's memory
+        else:
             distribution = json_to_distribution(distribution_to_json(distribution))
-            known = self._known[study_id].setdefault(param_name, distribution)
-        kept = known if distribution == known else distribution
+            self._known[study_id].setdefault(param_name, distribution)
         trial = self._changed(trial_id)
         trial.params = {
             **trial.params, param_name: distribution.to_external_repr(param_value_internal)
         }  # fmt: skip
-        trial.distributions = {**trial.distributions, param_name: kept}
+        trial.distributions = {**trial.distributions, param_name: distribution}
 
     def set_trial_state_values(
         self, trial_id: int, state: TrialState, values: Sequence[float] | None = None
@@ -225,7 +226,7 @@ class WriteThrough(BaseStorage):
                 self._place(study_id, trial)
                 for name, distribution in trial.distributions.items():
                     known = self._known[study_id].setdefault(name, distribution)
-                    if known == distribution:  # one object for all saves most of a trial's memory
+                    if known == distribution:
                         trial.distributions[name] = known
             self._trials[study_id] = there
         return self._trials[study_id]

@@ -1,6 +1,5 @@
 """What is in memory of a study is what its database says, whatever happens to it."""
 
-import json
 import math
 from pathlib import Path
 from typing import Any
@@ -29,11 +28,11 @@ def disagreements(record: Record, folder: Path) -> list[tuple[Any, Any]]:
 
 
 def _text(trial: Any) -> str:
-    """All there is to say of a trial, in one order; NaN equals itself."""
-    attributes = json.dumps([trial.user_attrs, trial.system_attrs], sort_keys=True)
-    return f"{trial!r} {attributes}".replace(repr(trial.user_attrs), "").replace(
-        repr(trial.system_attrs), ""
-    )
+    """All that a trial holds, attributes by name; in text, where NaN equals itself."""
+    attributes = {
+        name: sorted(vars(trial)[name].items()) for name in ("_user_attrs", "_system_attrs")
+    }
+    return repr(vars(trial) | attributes)
 
 
 def test_after_each_event_memory_is_what_the_database_says(tmp_path: Path) -> None:
