@@ -27,6 +27,8 @@ from optuna.study import StudyDirection
 from optuna.study._frozen import FrozenStudy
 from optuna.trial import FrozenTrial, TrialState
 
+from search.study.patient import Patient
+
 
 class WriteThrough(BaseStorage):
     """A database, and its trials in memory, for the only process that writes to the study.
@@ -132,8 +134,10 @@ class WriteThrough(BaseStorage):
                 backend._set_trial_intermediate_value_without_commit(session, trial_id, step, score)
 
         with self._writing(self._place_of(trial_id)[0]):
-            # A storage on a server may repeat what it lost the answer to.
-            getattr(backend, "patiently", lambda step: step(False))(write)
+            if isinstance(backend, Patient):
+                backend.patiently(write)
+            else:
+                write(False)
         self._attributed(trial_id, attributes)
         self._came(trial_id, step, score)
 
