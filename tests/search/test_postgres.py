@@ -118,7 +118,7 @@ def test_what_was_written_though_nobody_heard_is_there_once(server: Postgres, ur
                 break
         found = [(row.number, row.state, len(row.scores)) for row in opened.rows()]
     assert found == [(n, "infeasible" if n % 2 else "pruned", 1) for n in range(most)]
-    assert most > 10
+    assert most > 6  # commits of the longest step, `ask`; a report is one
 
 
 @pytest.mark.slow
