@@ -18,10 +18,11 @@ from typing import Any
 from benchmarks.curves import OUT_OF_MEMORY, Curves
 from search.experiment import run_trials
 from search.space import Space
+from search.starting import start_ray
 from search.study import Record
 from search.trials import EpochDone, Event
 from search.worker import Infeasible, Job, train_trial
-from search.workers import Slots, start_ray
+from search.workers import Slots
 from xfer.recipe import Objective
 
 
