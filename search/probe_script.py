@@ -210,9 +210,9 @@ def _ask_nodes(
 
     found = []
     for node in nodes:
-        resources = node["Resources"]
+        resources, host = node["Resources"], node["NodeManagerHostname"]
         facts = {
-            "name": f"{node['NodeManagerHostname']} ({node['NodeManagerAddress']})",
+            "name": f"{host} ({node['NodeManagerAddress']}, {node['NodeID'][:6]})",
             "id": node["NodeID"],
             "cpus": resources.get("CPU", 0.0),
             "gpus": resources.get("GPU", 0.0),

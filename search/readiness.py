@@ -17,6 +17,7 @@ from search.job_data import Found, Wanted, find, wanted
 from search.jobs import address_problem, check_installed, connect, searches
 from search.messages import together
 from search.options import Options
+from search.passwords import hidden
 from search.preflight import asked_problems, cluster_problems, missing_weights, requirements
 from search.probe import Facts, Questions, probe
 from search.space import Space, load_space
@@ -82,6 +83,8 @@ def make_ready(
     job = None if space is None else plan_job(options, found=Found(), stamp=stamp)
     wrong = address_problem(options.address)
     problems += [] if wrong is None else [wrong]
+    # The probe's own command is shown, too: a URL with a password is refused, and not tried.
+    shown = None if hidden(options.storage or "") != (options.storage or "") else options.storage
     client = facts = None
     try:
         if wrong is None:
@@ -92,7 +95,7 @@ def make_ready(
                 out=options.out if options.out.startswith("/") else None,
                 run="" if job is None else job.name,
                 weights=() if looked is None else tuple(looked.backbones.values()),
-                storage=options.storage,
+                storage=shown,
             )
             facts = probe(client, questions, limit_s=probe_s)
     except ClusterError as error:

@@ -129,7 +129,7 @@ def _cluster_lines(facts: Facts) -> list[str]:
         sum(values) for values in zip(*((n.cpus, n.gpus) for n in facts.nodes), strict=True)
     )
     lines = [
-        f"cluster: {counted(len(facts.nodes), 'node')}, {cores:g} cores, {gpus:g} GPUs; "
+        f"cluster: {counted(len(facts.nodes), 'node')}, {_room(cores, gpus)}; "
         f"Ray {facts.ray}, Python {facts.python}"
     ]
     for node in facts.nodes:
@@ -138,8 +138,12 @@ def _cluster_lines(facts: Facts) -> list[str]:
         )
         gpu = "" if node.gpu_seconds is None else f", {node.gpu_seconds * 1e3:.1f} ms on its GPU"
         role = ", the driver's" if node.id == facts.driver else ""
-        lines.append(f"  {node.name}: {node.cpus:g} cores, {node.gpus:g} GPUs{step}{gpu}{role}")
+        lines.append(f"  {node.name}: {_room(node.cpus, node.gpus)}{step}{gpu}{role}")
     return lines
+
+
+def _room(cpus: float, gpus: float) -> str:
+    return f"{counted(int(cpus), 'core')}, {counted(int(gpus), 'GPU')}"
 
 
 def _alone(
