@@ -54,7 +54,8 @@ class Cluster:
             "RAY_health_check_period_ms": "1000", "RAY_health_check_timeout_ms": "3000",
             "RAY_health_check_failure_threshold": "3",
             "XFER_CACHE": str(own / "cache"), "XFER_LEDGER": str(self.folder / "ledger"),
-            "OMP_NUM_THREADS": "1",
+            "OMP_NUM_THREADS": "1", "NO_PROXY": "127.0.0.1,localhost",
+            "PATH": f"{RAY.parent}{os.pathsep}{os.environ['PATH']}",  # a job's driver is `python`
         }  # fmt: skip
         if name not in ("driver", "head"):
             variables |= {"TORCH_HOME": str(own / "torch")}
@@ -69,10 +70,12 @@ class Cluster:
         if not self.nodes:
             where = ["--head", "--port", str(self.port), "--include-dashboard", "true"]
             where += ["--dashboard-host", "127.0.0.1", "--dashboard-port", str(self.dashboard)]
+            where += ["--ray-client-server-port", str(free_port())]
         command = [RAY, "start", "--block", "--num-cpus", str(cpus), "--num-gpus", "0",
-                   "--object-store-memory", str(128 << 20), *where, *words]  # fmt: skip
-        if not self.nodes:
-            command += ["--temp-dir", str(self.folder / "ray")]
+                   "--object-store-memory", str(128 << 20), "--dashboard-agent-listen-port",
+                   str(free_port()), *where, *words]  # fmt: skip
+        # Nodes of one machine that shared a folder would unpack the job's code over each other's.
+        command += ["--temp-dir", str(self.folder / f"r{len(self.nodes)}")]
         with (self.folder / name / "log").open("wb") as log:
             self.nodes[name] = subprocess.Popen(
                 command, env=self.environment(name), stdout=log, stderr=log, start_new_session=True

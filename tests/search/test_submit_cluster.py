@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from command import ROOT
-from head import Head, start_head
+from nodes_of_ray import Cluster, cluster
 
 pytestmark = pytest.mark.slow
 TOLD = re.compile(r"^trial (\d+) (?:complete|pruned)", re.MULTILINE)
@@ -19,17 +19,18 @@ SMALL = ["spaces/digits.py", "--epochs", "2", "--refits", "0"]
 
 
 @pytest.fixture(scope="module")
-def head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Head]:
-    with start_head(tmp_path_factory.mktemp("head")) as started:
-        yield started
+def head() -> Iterator[Cluster]:
+    with cluster(token="0123456789abcdef" * 4) as made:
+        made.start("head", cpus=2)
+        yield made
 
 
-def submit(head: Head, *words: str, code: int = 0, token: str | None = None) -> str:
+def submit(head: Cluster, *words: str, code: int = 0, token: str | None = None) -> str:
     """What the command prints; it must end with that code, and never with a traceback."""
     changed = {} if token is None else {"RAY_AUTH_TOKEN": token}
     done = subprocess.run(
-        [sys.executable, "-m", "search.submit", *words, "--address", head.address],
-        cwd=ROOT, env=head.environment | changed, capture_output=True, text=True, check=False,
+        [sys.executable, "-m", "search.submit", *words, "--address", head.http],
+        cwd=ROOT, env=head.environment() | changed, capture_output=True, text=True, check=False,
         timeout=600,
     )  # fmt: skip
     said = done.stdout + done.stderr
@@ -43,19 +44,19 @@ def identity(said: str) -> str:
     return said.split("job: ", maxsplit=1)[1].split("\n", maxsplit=1)[0]
 
 
-def wait_for(head: Head, job: str, text: str) -> None:
+def wait_for(head: Cluster, job: str, text: str) -> None:
     """Until a job has printed that."""
     from ray.job_submission import JobSubmissionClient
 
-    headers = {"Authorization": f"Bearer {head.environment['RAY_AUTH_TOKEN']}"}
-    client = JobSubmissionClient(head.address, headers=headers)
+    headers = {"Authorization": f"Bearer {head.token}"}
+    client = JobSubmissionClient(head.http, headers=headers)
     until = time.monotonic() + 300
     while text not in client.get_job_logs(job):
         assert time.monotonic() < until, client.get_job_logs(job)
         time.sleep(0.5)
 
 
-def test_a_search_runs_as_a_job_and_is_followed_to_its_end(head: Head, tmp_path: Path) -> None:
+def test_a_search_runs_as_a_job_and_is_followed_to_its_end(head: Cluster, tmp_path: Path) -> None:
     out = tmp_path / "shared/runs"
     where = ["--out", str(out), "--name", "eights", "--trials", "3"]
     dry = submit(head, *SMALL, *where, "--dry-run")
@@ -75,12 +76,12 @@ def test_a_search_runs_as_a_job_and_is_followed_to_its_end(head: Head, tmp_path:
     assert f"run 'eights' exists in {out} on the cluster: add --resume to go on with it" in taken
 
 
-def test_a_wrong_token_is_refused_before_anything_is_sent(head: Head, tmp_path: Path) -> None:
+def test_a_wrong_token_is_refused_before_anything_is_sent(head: Cluster, tmp_path: Path) -> None:
     said = submit(head, *SMALL, "--out", str(tmp_path), code=2, token="0" * 32)
-    assert said.startswith(f"--address {head.address}: the cluster refuses the token of RAY_AUTH_T")
+    assert said.startswith(f"--address {head.http}: the cluster refuses the token of RAY_AUTH_T")
 
 
-def test_what_the_cluster_cannot_do_is_told_before_anything_is_sent(head: Head) -> None:
+def test_what_the_cluster_cannot_do_is_told_before_anything_is_sent(head: Cluster) -> None:
     said = submit(
         head, *SMALL, "--out", "/proc/runs", "--storage", "postgresql://u@127.0.0.1:9/d",
         "--image-size", "8", "--data", "/no/such/images", code=2,
@@ -90,7 +91,7 @@ def test_what_the_cluster_cannot_do_is_told_before_anything_is_sent(head: Head) 
     assert "does not see the images at /no/such/images, and they are not here either" in said
 
 
-def test_a_stopped_job_goes_on_by_the_command_that_is_said(head: Head, tmp_path: Path) -> None:
+def test_a_stopped_job_goes_on_by_the_command_that_is_said(head: Cluster, tmp_path: Path) -> None:
     words = ["--out", str(tmp_path), "--trials", "900", "--minutes", "20"]
     job = identity(submit(head, *SMALL, *words))
     wait_for(head, job, "trial 0 complete")
