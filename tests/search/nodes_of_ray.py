@@ -75,7 +75,7 @@ class Cluster:
                    "--object-store-memory", str(128 << 20), "--dashboard-agent-listen-port",
                    str(free_port()), *where, *words]  # fmt: skip
         # Nodes of one machine that shared a folder would unpack the job's code over each other's.
-        command += ["--temp-dir", str(self.folder / f"r{len(self.nodes)}")]
+        command += ["--temp-dir", str(self.folder / f"r-{name}")]
         with (self.folder / name / "log").open("wb") as log:
             self.nodes[name] = subprocess.Popen(
                 command, env=self.environment(name), stdout=log, stderr=log, start_new_session=True
