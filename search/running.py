@@ -15,7 +15,7 @@ from search.keeping import finalists, first_known, keep_all_answers
 from search.outcome import Context
 from search.refits import Refitted, expected_seconds, judge, refit_name, shown_as_trial
 from search.screen import Say, used_up
-from search.trials import EpochDone, Event, TrialRow, trial_seed
+from search.trials import EpochDone, Event, TrialEnded, TrialRow, trial_seed
 from xfer.errors import ModelFileError
 
 if TYPE_CHECKING:
@@ -33,6 +33,8 @@ MOST_FOR_REFITS = 0.5
 _GRACE = 1.5
 """It is cut short after so many times what is left of --minutes, or what was expected of it if that
 is more, and a minute."""
+_KEPT_S = 1.0
+"""Between two notes of how much time was used: each is a commit."""
 _REFITS = -1
 """In place of a trial's number, where the seed of all refits is drawn."""
 
@@ -89,12 +91,16 @@ class Running:
         workers = counted(self._slots.workers, "worker")
         self._say(f"Starting Ray and {workers}; the first epochs come in half a minute or so.")
         begun: list[float] = []  # when the first epoch did
+        kept = 0.0
 
         def keep(event: Event) -> None:
+            nonlocal kept
+            now = time.monotonic()
             if isinstance(event, EpochDone):
-                begun.append(time.monotonic() - event.result["seconds"])
+                begun.append(now - event.result["seconds"])
                 del begun[1:]
-                record.seconds_used = used + time.monotonic() - begun[0]
+            if begun and (isinstance(event, TrialEnded) or now - kept > _KEPT_S):
+                record.seconds_used, kept = used + now - begun[0], now
 
         upkeep = Upkeep(self._context, record, folds=self._folds is not None, then=self._reserve)
         upkeep.update()
