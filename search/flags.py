@@ -80,6 +80,7 @@ def _url(text: str) -> str:
     return text
 
 
+_DATA = "a folder, an .npz, the URL of one, or builtin:NAME, in place of the space's"
 _STORAGE = (
     "storage of the study, in place of the run's own SQLite file: "
     "postgresql://USER@HOST/DATABASE, with the password in PGPASSWORD or ~/.pgpass; one in the URL "
@@ -91,7 +92,7 @@ Row = tuple[str, str | None, Callable[[Any], Any], str]
 ValueError with the end of a sentence; help."""
 GROUPS: dict[str, list[Row]] = {
     "images": [
-        ("--data", "PATH", _text, "a folder, an .npz or builtin:NAME, in place of the space's"),
+        ("--data", "PATH", _text, _DATA),
         ("--positive", "CLASS", _text, "class that must not be missed"),
         ("--image-size", "N", _whole(8, 4096), "side of the images, in pixels"),
         ("--demo", None, bool, "built-in phantom images and a small budget"),

@@ -57,7 +57,7 @@ def wanted(of_space: str | Table, asked: str | None) -> Wanted:
     """
     table = of_space if isinstance(of_space, Table) else None
     path = asked or (table.file if table is not None else str(of_space))
-    if path.startswith("builtin:"):
+    if path.startswith("builtin:") or "://" in path:  # the driver fetches it, wherever it is
         return Wanted(flag=asked)
     local = _local(path)
     flag = None if asked is None and _is_absolute(path) else _seen(path)

@@ -27,7 +27,7 @@ class Options:
     space: str
     """The space file."""
     data: str | None = None
-    """Images in place of the space's: a folder, an `.npz` or `builtin:NAME`."""
+    """Images in place of the space's: a folder, an `.npz`, a URL of one, or `builtin:NAME`."""
     positive: str | None = None
     """Class that must not be missed, in place of the space's."""
     image_size: int | None = None
@@ -278,6 +278,6 @@ def _words(value: Any) -> str:
 
 
 def _absolute(path: str | None) -> str | None:
-    if path is None or path.startswith("builtin:"):
+    if path is None or path.startswith("builtin:") or "://" in path:
         return path
     return str(Path(path).expanduser().absolute())

@@ -221,7 +221,7 @@ def _images(
     path = _path(space.data.path, options.data, notes)
     place = path.file if isinstance(path, Table) else path
     # A missing folder that no demo stands in for is told by xfer.data, with the other problems.
-    missing = not place.startswith("builtin:") and not Path(place).exists()
+    missing = not place.startswith("builtin:") and "://" not in place and not Path(place).exists()
     demo = options.demo or (missing and space.data.demo and options.data is None)
     changes: dict[str, Any] = {"path": path}
     if demo:
@@ -261,4 +261,5 @@ def _is_no_table(path: str) -> bool:
 
 
 def _absolute(path: str) -> str:
-    return path if path.startswith("builtin:") else str(Path(path).expanduser().absolute())
+    elsewhere = path.startswith("builtin:") or "://" in path
+    return path if elsewhere else str(Path(path).expanduser().absolute())

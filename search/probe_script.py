@@ -125,7 +125,8 @@ def run_data(out: str, name: str) -> str | None:
         path = manifest["plan"]["options"]["data"]
     except (OSError, ValueError, KeyError):
         return None
-    return path if path and (path.startswith("builtin:") or Path(path).exists()) else None
+    anywhere = path and (path.startswith("builtin:") or "://" in path)
+    return path if anywhere or (path and Path(path).exists()) else None
 
 
 def weights_at_hand(files: list[str]) -> dict[str, bool]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from xfer.data.arrays import list_npz
 from xfer.data.builtin import PREFIX, list_builtin
 from xfer.data.folders import list_folder
 from xfer.data.items import Item, Listing, Skipped, Source
+from xfer.data.remote import fetched, is_url
 from xfer.data.tables import list_table
 from xfer.errors import DataError
 from xfer.recipe import Images, Table
@@ -101,7 +103,20 @@ def open_source(images: Images, *, seed: int = 0) -> Source:
     )
 
 
+def _fetched(path: str | Table) -> str | Table:
+    """The same on this machine; files in a table are relative to its folder, which comes whole."""
+    if not isinstance(path, Table):
+        return str(fetched(path))
+    folder, _, file = path.file.rpartition("/")
+    root = path.root if path.root is None or not is_url(path.root) else str(fetched(path.root))
+    return replace(path, file=str(fetched(folder) / file), root=root)
+
+
 def _list(path: str | Table, seed: int, *, patient_ids: bool) -> Listing:
+    asked = path.file if isinstance(path, Table) else path
+    if is_url(asked):
+        here = _list(_fetched(path), seed, patient_ids=patient_ids)
+        return replace(here, name=asked)
     if isinstance(path, Table):
         file = Path(path.file).expanduser().absolute()
         if file.is_file():
