@@ -55,7 +55,7 @@ class Forecast:
     limit: float | None
     """Seconds after which the search ends, finished or not."""
     memory: int
-    """Bytes that all workers need at least."""
+    """Bytes that this machine's workers need at least."""
     memory_free: int | None
     """Bytes that are free; None where this machine does not say."""
     disks: tuple[Disk, ...]
@@ -86,6 +86,7 @@ def forecast(
     trials: int,
     train_images: int,
     workers: int,
+    here: int | None = None,
     known: int = 0,
     minutes: float | None = None,
     folds: int = 1,
@@ -100,6 +101,7 @@ def forecast(
         trials: still to run.
         train_images: that each training has.
         workers: trials side by side.
+        here: those of them on this machine; None: all.
         known: so many works, the first ones, are run once; other trials cost the mean of the rest.
         minutes: limit of the search.
         folds: how often each trial trains.
@@ -146,7 +148,8 @@ def forecast(
         again_folds=again_folds,
         again_seconds=min(repeated(1.0), most / 2),
         limit=limit,
-        memory=workers * (PROCESS_BYTES + 4 * max(work.weight_bytes for work in works)),
+        memory=(workers if here is None else here)
+        * (PROCESS_BYTES + 4 * max(work.weight_bytes for work in works)),
         memory_free=free_memory(),
         disks=disks(needs),
     )

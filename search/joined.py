@@ -52,6 +52,7 @@ def slots_of_cluster(options: Options, *, workers: int | None, say: Say) -> Slot
     """
     from search.nodes import alive, check_nodes, room, share_out
     from search.starting import look_at
+    from search.workers import own_share
 
     assert options.address is not None
     with look_at(options.address):
@@ -67,4 +68,6 @@ def slots_of_cluster(options: Options, *, workers: int | None, say: Say) -> Slot
         f"Cluster: {counted(len(nodes), 'node')}, {cores} cores, {gpus:g} GPUs; "
         f"room for {there} trials of {each} side by side{more}."
     )
+    if own_share(slots).device != slots.device:
+        say("This node has no GPU: the forecast is for its processor, and GPUs are faster.")
     return slots

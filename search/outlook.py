@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,7 @@ def foresee(
     *,
     run: RunDir | None = None,
     asked: bool = True,
+    elsewhere: bool = False,
     recorded: Mapping[str, Any] | None = None,
 ) -> tuple[Forecast, Measured]:
     """Time, memory and disk for what is left, from drawn recipes and some seconds of measurement.
@@ -34,9 +36,11 @@ def foresee(
         slots: room for trials, by the rule or as it was asked for.
         run: that is resumed; None: a new one.
         asked: the number of workers was asked for; otherwise it is chosen by measuring.
+        elsewhere: workers are on a cluster; measured are those of them that fit on this machine.
         recorded: `workers` and `speed` of the manifest of a run that goes on; None: a new one.
     """
     from search.measuring import measured, recalled
+    from search.workers import own_share
     from xfer.data.folds import STOP_SHARE
     from xfer.epoch_answers import MOST_EPOCHS
     from xfer.speed import model_key
@@ -67,17 +71,19 @@ def foresee(
         (model_key(one.model), its.prefix_madds)
         for one, its in zip(recipes, described, strict=True)
     }
+    own = own_share(slots) if elsewhere else slots
     look = None if recorded is None else recalled(slots, recorded)
     if look is None:
         look = measured(
             recipes,
             described,
-            slots=slots,
+            slots=own,
             asked=asked,
             madds=plan.budget.trials * rounds * sum(each) / len(each)
             + both * sum(prefix for _, prefix in frozen),
             shape=shape,
         )
+        look = replace(look, slots=slots) if elsewhere else look
     again_images = int(both * (1 - 1 / plan.refit_folds) * (1 - 1 / STOP_SHARE))
     works = works_of(recipes, described, look.speed, again_images=again_images, stored=True, **how)
     rows = (both + len(splits.test)) * len(inspection.checked.interpolations)
@@ -92,6 +98,7 @@ def foresee(
         again=min(plan.refits + (1 if plan.known else 0), plan.budget.trials) if plan.refits else 0,
         again_folds=plan.refit_folds,
         workers=look.slots.workers,
+        here=own.workers if elsewhere else look.slots.workers,
         minutes=plan.budget.minutes,
         needs=(
             Need(path=default_root(), bytes=rows * size * size * channels, what="decoded images"),

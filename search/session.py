@@ -83,8 +83,11 @@ def search(options: Options, *, argv: Sequence[str], say: Say) -> None:
         slots = plan_slots(workers=workers, gpus_per_trial=options.gpus_per_trial)
     else:
         slots = slots_of_cluster(options, workers=workers, say=say)
-    asked = workers is not None or options.address is not None  # that machine is another one
-    ahead, measured = foresee(plan, inspection, slots, run=run, asked=asked, recorded=old)
+    far = options.address is not None
+    ahead, measured = foresee(
+        plan, inspection, slots, run=run, asked=workers is not None or far, elsewhere=far,
+        recorded=old,
+    )  # fmt: skip
     for line in said(ahead):
         say(line)
     if ahead.problems():

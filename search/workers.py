@@ -108,6 +108,18 @@ def candidates(slots: Slots, *, cpus: int | None = None) -> list[Slots]:
     return [replace(slots, workers=count, threads=cpus // count) for count in counts]
 
 
+def own_share(slots: Slots, *, cpus: int | None = None, gpus: int | None = None) -> Slots:
+    """As many of a cluster's workers as this machine could have, on its processor if it has no GPU.
+
+    >>> own_share(Slots(workers=64, threads=4, gpus_per_trial=1, device="cuda"), cpus=9, gpus=0)
+    Slots(workers=2, threads=4, gpus_per_trial=1, device='cpu')
+    """
+    cpus = count_cpus() if cpus is None else cpus
+    gpus = _count_gpus() if gpus is None else gpus
+    workers = min(slots.workers, max(1, cpus // slots.threads))
+    return replace(slots, workers=workers, device=slots.device if gpus else "cpu")
+
+
 def environment(slots: Slots) -> dict[str, str]:
     """What must stand in a worker's environment before its Python starts."""
     threads = str(slots.threads)

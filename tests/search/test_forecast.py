@@ -169,3 +169,9 @@ def test_recipes_that_differ_in_their_training_alone_are_described_once() -> Non
     first, second, third = describe_each([one, other, wider], classes=2, size=16, channels=1)
     assert first is second
     assert third.parameters > first.parameters
+
+
+def test_of_a_cluster_only_the_workers_of_this_machine_need_its_memory() -> None:
+    alone, shared = made(workers=64), made(workers=64, here=2)
+    assert shared.memory * 32 == alone.memory
+    assert shared.seconds == alone.seconds
