@@ -16,7 +16,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Laws are checked however slow the machine is: no deadline per case, and fewer cases.
-settings.register_profile("laws", deadline=None, max_examples=60)
+settings.register_profile("laws", deadline=None, max_examples=40)
 settings.load_profile("laws")
 
 

@@ -57,6 +57,7 @@ def costs_at(folder: Path, trials: int, monkeypatch: pytest.MonkeyPatch) -> tupl
     return counts.calls / counts.results, counts.statements / counts.results
 
 
+@pytest.mark.slow
 def test_a_result_costs_the_driver_the_same_in_a_large_study(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

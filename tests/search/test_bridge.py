@@ -304,6 +304,7 @@ def search(storage: InMemoryStorage, trials: int) -> list[dict[str, Any]]:
         return picture(record)
 
 
+@pytest.mark.slow
 def test_killed_before_any_write_and_resumed_the_study_is_the_undisturbed_one() -> None:
     trials = 13  # TPE proposes the last of them
     storage = mortal(0)
