@@ -10,7 +10,7 @@ from search.amounts import counted, duration, roughly
 from search.check.inspection import Inspection
 from search.forecast import Forecast
 from search.plan import Plan
-from search.probe import Node
+from search.probe import ProbedNode
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +44,7 @@ def here(plan: Plan, inspection: Inspection) -> Here:
     return Here(forecast=ahead, threads=measured.slots.threads, step=step)
 
 
-def cost_lines(here: Here, nodes: Sequence[Node], *, minutes: float | None) -> list[str]:
+def cost_lines(here: Here, nodes: Sequence[ProbedNode], *, minutes: float | None) -> list[str]:
     """Core hours or GPU hours, and on what they rest.
 
     Args:

@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 
 from search.amounts import size
 from search.uploads import MOST_BYTES, files_of
-from xfer.recipe import Table
+from xfer.recipe import Table, is_local
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +57,7 @@ def wanted(of_space: str | Table, asked: str | None) -> Wanted:
     """
     table = of_space if isinstance(of_space, Table) else None
     path = asked or (table.file if table is not None else str(of_space))
-    if path.startswith("builtin:") or "://" in path:  # the driver fetches it, wherever it is
+    if not is_local(path):  # the driver fetches it, wherever it is
         return Wanted(flag=asked)
     local = _local(path)
     flag = None if asked is None and _is_absolute(path) else _seen(path)

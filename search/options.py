@@ -18,6 +18,7 @@ from search.errors import OptionsError
 from search.flags import GROUPS, Row
 from search.messages import near, together
 from search.passwords import without_password
+from xfer.recipe import is_local
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -278,6 +279,6 @@ def _words(value: Any) -> str:
 
 
 def _absolute(path: str | None) -> str | None:
-    if path is None or path.startswith("builtin:") or "://" in path:
+    if path is None or not is_local(path):
         return path
     return str(Path(path).expanduser().absolute())

@@ -19,7 +19,16 @@ from search.options import Options
 from search.space import Budget, Space, Trial
 from xfer.errors import RecipeError
 from xfer.models.table import TABLE
-from xfer.recipe import Images, Objective, Pretrained, Recipe, Table, TargetRecall, to_json
+from xfer.recipe import (
+    Images,
+    Objective,
+    Pretrained,
+    Recipe,
+    Table,
+    TargetRecall,
+    is_local,
+    to_json,
+)
 
 LEAST_POSITIVES, LEAST_OF_EACH = 30, 10
 """In validation, with a positive class and with several classes alike."""
@@ -221,7 +230,7 @@ def _images(
     path = _path(space.data.path, options.data, notes)
     place = path.file if isinstance(path, Table) else path
     # A missing folder that no demo stands in for is told by xfer.data, with the other problems.
-    missing = not place.startswith("builtin:") and "://" not in place and not Path(place).exists()
+    missing = is_local(place) and not Path(place).exists()
     demo = options.demo or (missing and space.data.demo and options.data is None)
     changes: dict[str, Any] = {"path": path}
     if demo:
@@ -261,5 +270,4 @@ def _is_no_table(path: str) -> bool:
 
 
 def _absolute(path: str) -> str:
-    elsewhere = path.startswith("builtin:") or "://" in path
-    return path if elsewhere else str(Path(path).expanduser().absolute())
+    return str(Path(path).expanduser().absolute()) if is_local(path) else path

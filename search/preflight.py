@@ -15,7 +15,7 @@ from packaging.requirements import Requirement
 from search.cluster import ROOT
 from search.options import Options
 from search.passwords import hidden, without_password
-from search.probe import Facts, Node
+from search.probe import Facts, ProbedNode
 
 
 def requirements(root: Path = ROOT) -> list[Requirement]:
@@ -119,7 +119,7 @@ def _versions(facts: Facts, ray: str, python: str) -> Iterator[str]:
         )
 
 
-def _packages(nodes: Sequence[Node], needed: Sequence[Requirement]) -> Iterator[str]:
+def _packages(nodes: Sequence[ProbedNode], needed: Sequence[Requirement]) -> Iterator[str]:
     """Each lack once, with the nodes that have it."""
     lacks: dict[str, list[str]] = defaultdict(list)
     answered = [node for node in nodes if node.packages]

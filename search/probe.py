@@ -47,7 +47,7 @@ class Questions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Node:
+class ProbedNode:
     """One node of the cluster."""
 
     name: str
@@ -94,7 +94,7 @@ class Facts:
     """Whether it has each file of weights."""
     storage: str
     """Why it cannot reach the database; empty: it can, or none is asked for."""
-    nodes: tuple[Node, ...]
+    nodes: tuple[ProbedNode, ...]
     """All that are alive."""
 
 
@@ -176,4 +176,4 @@ def _broken(logs: str, message: str) -> str:
 def read_facts(answers: Mapping[str, Any]) -> Facts:
     """The line that the probe prints, as a value."""
     each: list[dict[str, Any]] = [{"packages": {}, **node} for node in answers["nodes"]]
-    return Facts(**{**answers, "nodes": tuple(Node(**node) for node in each)})
+    return Facts(**{**answers, "nodes": tuple(ProbedNode(**node) for node in each)})

@@ -24,7 +24,7 @@ from search.jobs import address_problem, check_installed, connect, exit_code, fo
 from search.options import parse
 from search.passwords import hidden
 from search.preflight import requirements
-from search.probe import Node
+from search.probe import ProbedNode
 from search.probe_script import hub_folder, look, reach, run_data, run_state, weights_at_hand
 from search.readiness import make_ready
 from search.submit import main, submit
@@ -589,8 +589,8 @@ def ahead(seconds: float) -> Here:
     return Here(forecast=forecast, threads=3, step=0.2)
 
 
-def nodes(*each: dict[str, Any]) -> list[Node]:
-    return [Node(**node(**one)) for one in each]
+def nodes(*each: dict[str, Any]) -> list[ProbedNode]:
+    return [ProbedNode(**node(**one)) for one in each]
 
 
 def test_cost_is_the_forecast_here_at_the_speed_there() -> None:

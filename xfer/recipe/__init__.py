@@ -7,7 +7,7 @@ this one cannot, is refused by name.
 
 from xfer.recipe.as_json import from_json, to_json
 from xfer.recipe.augment import Augment, AugmentMode
-from xfer.recipe.images import Fit, Images, Table
+from xfer.recipe.images import Fit, Images, Table, is_local
 from xfer.recipe.model import (
     Activation,
     BatchNorm,
@@ -66,5 +66,6 @@ __all__ = [
     "TargetRecall",
     "Weights",
     "from_json",
+    "is_local",
     "to_json",
 ]

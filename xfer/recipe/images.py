@@ -10,6 +10,15 @@ from xfer.recipe.problems import Problems, check_pattern
 Fit = Literal["squash", "pad", "crop"]
 
 
+def is_local(place: str) -> bool:
+    """Whether a place of images is a file or folder, not built-in images and not a URL.
+
+    >>> is_local("data/beans"), is_local("builtin:digits"), is_local("s3://bucket/images")
+    (True, False, False)
+    """
+    return not place.startswith("builtin:") and "://" not in place
+
+
 @dataclass(frozen=True)
 class Table:
     """A table with a row for each image; stands in `Images` where a path would."""
