@@ -1,7 +1,9 @@
 """What is a space file? Five names, and how they are read from it.
 
 Standard library only. A space defines `DATA`, `OBJECTIVE`, `BUDGET`, `KNOWN` and `space(trial)`;
-`docs/` and `spaces/` show how. Whether what it says makes sense is `search.check`'s question.
+`docs/writing-a-space.md` and `spaces/` show how. One that repeats a study's experiments has a
+sixth, `PUBLISHED`, with what the study reported. Whether all this makes sense is
+`search.check`'s question.
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ import importlib.util
 import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -65,6 +67,54 @@ class Budget:
             raise SpaceError("; ".join(wrong))
 
 
+Reported = float | tuple[float, float] | None
+"""A number, the lowest and the highest of several, or nothing."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Published:
+    """What a study reported of one of its experiments, on its own test part. All in [0, 1]."""
+
+    accuracy: Reported = None
+    """Share of images that are answered right."""
+    precision: Reported = None
+    """Of the positive class."""
+    recall: Reported = None
+    """Of the positive class."""
+    matrix: tuple[tuple[int, int], tuple[int, int]] | None = None
+    """`((tn, fp), (fn, tp))`, from which the others follow; None: not given."""
+    differs: str = ""
+    """What ours does otherwise than the study's, for people; empty: nothing that is known."""
+
+    def __post_init__(self) -> None:
+        wrong = []
+        for name in ("accuracy", "precision", "recall"):
+            value = getattr(self, name)
+            ends = value if isinstance(value, tuple) else (value, value)
+            good = len(ends) == 2 and all(
+                isinstance(end, int | float) and not isinstance(end, bool) and 0 <= end <= 1
+                for end in ends
+            )
+            if value is not None and not (good and ends[0] <= ends[1]):
+                wrong.append(f"{name} must be in [0, 1], or (lowest, highest), got {value!r}")
+        if self.matrix is not None and not _is_matrix(self.matrix):
+            wrong.append(f"matrix must be ((tn, fp), (fn, tp)), counts, got {self.matrix!r}")
+        if not isinstance(self.differs, str):
+            wrong.append(f"differs must be a text, got {self.differs!r}")
+        if wrong:
+            raise SpaceError("Published: " + "; ".join(wrong))
+
+
+def _is_matrix(value: Any) -> bool:
+    return (
+        isinstance(value, tuple)
+        and len(value) == 2
+        and all(isinstance(row, tuple) and len(row) == 2 for row in value)
+        and all(isinstance(n, int) and n >= 0 for row in value for n in row)
+        and all(sum(row) > 0 for row in value)
+    )
+
+
 @dataclass(frozen=True)
 class Space:
     """A space file, loaded."""
@@ -80,6 +130,8 @@ class Space:
     """Configurations tried first, by name, in order."""
     function: Callable[[Trial], Recipe]
     """`space` itself."""
+    published: Mapping[str, Published] = field(default_factory=dict)
+    """By names of `known`, what a study reported of them."""
 
 
 _NAMES: dict[str, type] = {"DATA": Images, "OBJECTIVE": Objective, "BUDGET": Budget}
@@ -129,6 +181,13 @@ def load_space(path: str | Path) -> Space:
         isinstance(key, str) and isinstance(value, dict) for key, value in known.items()
     ):
         problems.append("KNOWN must map names to dicts of hyperparameters")
+    published = getattr(module, "PUBLISHED", {})
+    if not isinstance(published, dict) or not all(
+        isinstance(value, Published) for value in published.values()
+    ):
+        problems.append("PUBLISHED must map names of KNOWN to Published(...)")
+    elif lost := [key for key in published if key not in known]:
+        problems.append(f"PUBLISHED names {', '.join(map(repr, lost))}, which KNOWN does not have")
     function = getattr(module, "space", None)
     if not callable(function):
         problems.append(
@@ -144,4 +203,5 @@ def load_space(path: str | Path) -> Space:
         budget=module.BUDGET,
         known=known,
         function=module.space,
+        published=published,
     )

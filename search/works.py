@@ -84,7 +84,8 @@ def madds_of(
     """
     prefix, suffix = described.prefix_madds, described.suffix_madds
     fresh = prefix if recipe.augment.mode == "fresh" else 0
-    trained = recipe.augment.views * train_images * (fresh + 3 * suffix / recipe.members)
+    images = recipe.train_share * train_images * recipe.augment.views
+    trained = images * (fresh + 3 * suffix / recipe.members)
     return (recipe.epochs or epochs) * (trained + val_images * suffix)
 
 

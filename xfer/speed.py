@@ -134,7 +134,7 @@ def seconds_of(
         recipe: what is trained.
         described: of it.
         speed: of the worker that trains it; at least one model was measured.
-        train_images: that an epoch has before views and balance.
+        train_images: of the training part, before views, balance and the recipe's share of them.
         val_images: scored after each epoch.
         epochs: all of them are trained.
         stored: the frozen part's outputs are kept, and made for the first trial alone. Never of
@@ -144,7 +144,8 @@ def seconds_of(
         ValueError: no model was measured.
     """
     pace = pace_of(recipe, described, speed)
-    images = train_images * recipe.augment.views
+    seen = max(1, round(recipe.train_share * train_images))
+    images = seen * recipe.augment.views
     change = speed.changes.get(changes_key(recipe.augment), 0.0)
     deep = len(pace.madds)
     shallow = pace.blocks_before(described.prefix_madds)
@@ -177,7 +178,7 @@ def seconds_of(
     once = 0.0
     if stored and deepest:  # one pass serves both phases
         once = prefix(deepest, images + val_images, PREFIX_BATCH)
-        once += train_images * (recipe.augment.views - 1) * change
+        once += seen * (recipe.augment.views - 1) * change
     trained = sum(count * epoch(cut) for cut, count in cuts.items())
     return Seconds(prefix=once, training=pace.build + trained)
 

@@ -16,6 +16,7 @@ from xfer.balance import check_classes, class_weights, focal_factors
 from xfer.errors import NotFinite, RecipeError
 from xfer.features import Features
 from xfer.inputs import Inputs
+from xfer.learning_curve import share_of
 from xfer.models.net import Net
 from xfer.optim import (
     add_l1_gradient,
@@ -112,11 +113,12 @@ class Training:
             )
         self.recipe = recipe
         self.net = net
+        self.rows = share_of(data.splits["train"], data.labels, data.patients, recipe.train_share)
         self.inputs = Inputs(
             net,
             recipe,
             data.pixels,
-            train=data.splits["train"],
+            train=self.rows,
             val=data.splits["val"],
             device=device,
             seed=seed,
@@ -124,7 +126,6 @@ class Training:
             exact=features is not None and features.settings.exact,
         )
         """What the net's suffix is given."""
-        self.rows = data.splits["train"]
         self.labels = data.labels
         labels = self.labels[self.rows]
         check_classes(recipe.balance, labels, data.classes)

@@ -53,6 +53,7 @@ def inspect(plan: Plan) -> Inspection:
             classes=source.classes,
             given=plan.options.given_parts,
             least=plan.least_in_val,
+            test_share=plan.data.test_share,
         )
         if plan.options.folds is not None:
             positive = source.positive

@@ -140,21 +140,23 @@ def _model_problems(
 
 
 def batches(walks: Sequence[Walk], train_images: int | None) -> list[Problem]:
-    """A batch fits the training part, views included; None: unknown, all fit."""
-    recipes = [
-        (walk.recipe.batch_size, walk)
-        for walk in walks
-        if walk.recipe is not None
-        and train_images is not None
-        and walk.recipe.batch_size > train_images * walk.recipe.augment.views
-    ]
-    if not recipes:
+    """A batch fits what is trained on, views included; None: unknown, all fit."""
+    if train_images is None:
         return []
-    largest, walk = max(recipes, key=lambda entry: entry[0])
+    found = []
+    for walk in walks:
+        if walk.recipe is None:
+            continue
+        room = int(train_images * walk.recipe.train_share) * walk.recipe.augment.views
+        if walk.recipe.batch_size > room:
+            found.append((walk.recipe.batch_size, room, walk))
+    if not found:
+        return []
+    largest, room, walk = max(found, key=lambda entry: entry[:2])
     asked = [q for q in walk.questions if walk.answers[q.name] == largest]
     name = f"{asked[0].name!r}" if asked else "batch_size"
     return [Problem(asked[0].line if asked else None, f"{name} may be {largest}, and there are "
-                    f"{train_images} training images; at most {train_images}")]  # fmt: skip
+                    f"{room} training images; at most {room}")]  # fmt: skip
 
 
 def backbones_named(plan: Plan, walks: Sequence[Walk]) -> list[Problem]:

@@ -132,6 +132,7 @@ def recipes_of(**fields):
         Recipe,
         head=heads,
         focal_gamma=st.floats(0, 10),
+        train_share=st.floats(0.01, 1),
         lr=st.floats(1e-9, 10),
         schedule=schedules,
         batch_size=st.integers(1, 4096),
@@ -317,6 +318,8 @@ WRONG = {
     "views of nothing": (lambda v: Augment(views=v), 5, "views must stay 1 with mode='none'"),
     "balance": (lambda v: Recipe(model=NET, lr=1, balance=v), "smote", "must be one of ('none', '"),
     "focal_gamma": (lambda v: Recipe(model=NET, lr=1, focal_gamma=v), -1, "a number in [0, 10]"),
+    "train_share": (lambda v: Recipe(model=NET, lr=1, train_share=v), 0, "a number in [0.01, 1]"),
+    "test_share": (lambda v: Images("x", test_share=v), 1, "a number in [0.02, 0.8]"),
     "ensemble_parts": (
         lambda v: Recipe(model=NET, lr=1, balance="ensemble", ensemble_parts=v),
         17,

@@ -188,6 +188,7 @@ def load_dataset(
         same=looked.copies.same,
         given=given,
         least=least,
+        test_share=images.test_share,
     )
     labels = np.array([item.label for item in items], dtype=np.int64)
     classes, positive = source.classes, None

@@ -23,7 +23,7 @@ Given = Literal["clean", "keep", "resplit"]
 """What becomes of parts that come with the images: cleaned of whoever is in a later part too; kept
 as they are; or put together and split anew."""
 SHARE = 0.2
-"""Of what is cut, by images: test from all, then val from the rest."""
+"""Of what is cut, by images: val from what is not test; test too, where nothing else is asked."""
 OTHERS = 30
 """Images besides the positive class that val needs, where it needs as many positive ones."""
 _DRAWS = 50  # patients with several classes can miss one by chance: draw again, then give up
@@ -61,16 +61,17 @@ def split_items(
     same: Sequence[Sequence[int]] | None = None,
     given: Given = "clean",
     least: int = 0,
+    test_share: float = SHARE,
 ) -> Splits:
     """Cleans or keeps the splits that items come with, and cuts those that are missing.
 
     Clean: images whose patient or picture is in the given test part leave val and train, and those
     whose patient or picture is in the given val part leave train.
 
-    Test is 20 % of what is not in another part, val 20 % of what then remains for training. Images
-    of one patient or one picture are cut as one; they count as the positive class if any image
-    does, else as the class of most of the images (the first of equals). Whoever is in a given part
-    besides train is not cut.
+    Test is a share of what is not in another part, val 20 % of what then remains for training.
+    Images of one patient or one picture are cut as one; they count as the positive class if any
+    image does, else as the class of most of the images (the first of equals). Whoever is in a given
+    part besides train is not cut.
 
     Args:
         items: in a fixed order; an item without a split counts as train.
@@ -85,6 +86,7 @@ def split_items(
         least: images of the positive class that val needs (of the others at most OTHERS), or of
             each class where none is positive; 0: any will do. Where a given val part has fewer, and
             a fifth of train and val together has more, val is cut anew from both. Not with `keep`.
+        test_share: of a test part that is cut, by images, in (0, 1).
 
     Raises:
         DataError: a part would be without a class; how many patients would be needed, or which of
@@ -120,7 +122,10 @@ def split_items(
         fixed = {i for met_again in met(items, pictures, parts["train"], held) for i in met_again}
         groups = together(items, pictures, parts["train"])
         groups = [group for group in groups if fixed.isdisjoint(group)]
-        cuts = _cuts(items, groups, missing, seen, seed=seed, positive=positive)
+        wanted: dict[Split, float] = {
+            split: test_share if split == "test" else SHARE for split in missing
+        }
+        cuts = _cuts(items, groups, wanted, seen, seed=seed, positive=positive)
         if cuts is None:
             ways = ", or have all parts cut anew with --resplit" if len(missing) < 2 else ""
             told = _too_few(items, groups, missing, positive, names) + ways
@@ -196,13 +201,13 @@ def _classes(items: Sequence[Item], positions: Iterable[int], positive: int | No
 def _cuts(
     items: Sequence[Item],
     groups: list[list[int]],
-    missing: Sequence[Split],
+    missing: Mapping[Split, float],
     classes: set[int],
     *,
     seed: int,
     positive: int | None,
 ) -> dict[Split, list[int]] | None:
-    """Positions for each missing part, or None where some part would lack a class."""
+    """Positions for each missing part, of its share, or None where some part would lack a class."""
     holders = Counter(label for group in groups for label in _classes(items, group, positive))
     if any(holders[label] < len(missing) + 1 for label in classes):
         return None
@@ -211,9 +216,11 @@ def _cuts(
     for draw in range(_DRAWS if mixed else 1):
         rest = list(zip(groups, labels, strict=True))
         cuts: dict[Split, list[int]] = {}
-        for number, split in enumerate(missing):
+        for number, (split, share) in enumerate(missing.items()):
             rng = np.random.default_rng((seed, SPLITS.index(split), draw))
-            taken = _fifth(rest, leave=len(missing) - number, positive=positive, rng=rng)
+            taken = _taken(
+                rest, share=share, leave=len(missing) - number, positive=positive, rng=rng
+            )
             cuts[split] = sorted(i for at in taken for i in rest[at][0])
             rest = [group for at, group in enumerate(rest) if at not in taken]
         sides = [*cuts.values(), [i for group, _ in rest for i in group]]
@@ -222,14 +229,15 @@ def _cuts(
     return None
 
 
-def _fifth(
+def _taken(
     groups: list[tuple[list[int], int]],
     *,
+    share: float,
     leave: int,
     positive: int | None,
     rng: np.random.Generator,
 ) -> set[int]:
-    """Which patients to take: of each class until a fifth of its images is reached.
+    """Which patients to take: of each class until a share of its images is reached.
 
     A patient that would overshoot by more than is lacking is passed over. Of each class at least
     one patient is taken, the smallest if need be, and `leave` remain for the parts to come. With a
@@ -245,7 +253,7 @@ def _fifth(
     for label in sorted(strata):
         members = [strata[label][i] for i in rng.permutation(len(strata[label]))]
         sizes = {at: len(groups[at][0]) for at in members}
-        target, count, here = SHARE * sum(sizes.values()), 0, 0
+        target, count, here = share * sum(sizes.values()), 0, 0
         for at in members:
             if len(members) - here > leave and abs(count + sizes[at] - target) < abs(
                 count - target

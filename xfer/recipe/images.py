@@ -80,6 +80,9 @@ class Images:
     subgroup: str | None = field(default=None, kw_only=True)
     """Regular expression of a stratum to report, searched in the same text; images without a match
     have none."""
+    test_share: float = field(default=0.2, kw_only=True)
+    """Share of the images that becomes the test part where they come without one, in [0.02, 0.8];
+    validation is a fifth of the rest."""
     demo: bool = field(default=False, kw_only=True)
     """The space may run on phantoms where its data is missing. Every output then says so."""
 
@@ -94,6 +97,7 @@ class Images:
         problems.number("size", self.size, 8, 4096, whole=True)
         problems.one_of("fit", self.fit, get_args(Fit))
         problems.one_of("channels", self.channels, (1, 3))
+        problems.number("test_share", self.test_share, 0.02, 0.8)
         problems.unless(isinstance(self.demo, bool), f"demo must be a bool, got {self.demo!r}")
         check_pattern(problems, "patient", self.patient)
         check_pattern(problems, "subgroup", self.subgroup)

@@ -139,6 +139,10 @@ class Recipe:
     share."""
     focal_gamma: float = 2.0
     """Of `focal`, in [0, 10]; 0 is the plain loss."""
+    train_share: float = 1.0
+    """Share of the training part that is trained on, by patient and class, in [0.01, 1]; a smaller
+    share's images are among a larger one's. Two trials that differ in nothing else say what more
+    images are worth."""
 
     def __post_init__(self) -> None:
         problems = Problems("Recipe")
@@ -182,6 +186,7 @@ class Recipe:
         problems.number("l2", self.l2, 0.0, 10.0)
         problems.one_of("balance", self.balance, get_args(Balance))
         problems.number("focal_gamma", self.focal_gamma, 0.0, 10.0)
+        problems.number("train_share", self.train_share, 0.01, 1.0)
         problems.number("ensemble_parts", self.ensemble_parts, 2, 16, whole=True)
         problems.unless(
             self.balance == "ensemble" or self.ensemble_parts == 3,
