@@ -13,7 +13,7 @@ import zlib
 from contextlib import suppress
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from search.errors import RunError
 
@@ -29,6 +29,8 @@ WINNER = "winner"
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Tested:
     """Answers of n models to the same test images."""
+
+    __test__: ClassVar[bool] = False  # by its name pytest would take it for a test
 
     names: tuple[str, ...]
     """(n,): `WINNER` first, then experiments by name, each once."""
