@@ -9,10 +9,9 @@ import numpy as np
 import pytest
 
 from search.errors import RunError
-from search.tested import Tested as Answers  # pytest would take a class called Test... for its own
-from search.tested import read_tested, write_tested
+from search.tested import Tested, read_tested, write_tested
 
-TWO = Answers(
+TWO = Tested(
     names=("winner", "A1", "winner"),  # somebody may call a known configuration that
     numbers=np.array([1, 0, 2]),
     thresholds=np.array([0.3, 0.5, 0.5]),
@@ -26,10 +25,10 @@ TWO = Answers(
 )
 
 
-def same(one: Answers, other: Answers) -> bool:
+def same(one: Tested, other: Tested) -> bool:
     return all(
         np.array_equal(getattr(one, f.name), getattr(other, f.name), equal_nan=f.name[0] == "t")
-        for f in fields(Answers)
+        for f in fields(Tested)
     )
 
 
