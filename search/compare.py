@@ -85,8 +85,8 @@ def compared(
         names = [row.name for row in rows]
         if against not in names:
             problems.append(
-                f"--against must be a row, got {against!r}{near(against, names)} Rows are "
-                f"{', '.join(map(repr, names))}"
+                f"--against must be one of {', '.join(map(repr, names))}, got {against!r}"
+                f"{near(against, names)}"
             )
         else:
             reference = rows[names.index(against)]

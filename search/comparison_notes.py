@@ -75,8 +75,8 @@ def _differences(comparison: Comparison) -> Iterable[str]:
     else:
         yield (
             f"Differences are less {reference}. {told} of them are told at once, so each interval "
-            f"is of {100 * comparison.confidence:.4g} % (Bonferroni): chances are 95 % that all of "
-            "them hold."
+            f"is of {100 * comparison.confidence:.4g} % (Bonferroni): chances are at least 95 % "
+            "that all of them hold."
         )
     yield (
         "These are test images: who chooses a row by this table needs new ones to say how good "
