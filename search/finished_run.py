@@ -1,0 +1,171 @@
+"""What does a finished run hold, for setting it beside others? Its answers, and what it trained."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from search.errors import RunError
+from search.messages import near
+from search.rundir import RunDir
+from search.tested import TESTED, Tested, read_tested
+from search.trials_csv import CsvRow, read_trials_csv
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class FinishedRun:
+    """A run whose test part was opened."""
+
+    folder: Path
+    """As it was given."""
+    label: str
+    """Its name; with others of that name, the folder."""
+    result: Mapping[str, Any]
+    """result.json."""
+    manifest: Mapping[str, Any]
+    """manifest.json."""
+    trials: tuple[CsvRow, ...]
+    """trials.csv."""
+    tested: Tested
+    """What was answered on the test part."""
+
+    @property
+    def demo(self) -> bool:
+        """Its images are built in and show nothing about the world."""
+        return bool(self.result.get("demo"))
+
+    @property
+    def seed(self) -> int:
+        """Of its trainings."""
+        return int(self.result["seed"])
+
+    @property
+    def experiments(self) -> Sequence[Mapping[str, Any]] | None:
+        """Known configurations, where nothing else was trained; None: it was a search."""
+        return self.result.get("experiments")
+
+    def setting(self, name: str) -> dict[str, Any]:
+        """With what a known configuration was trained, seed and machine apart, by what it is."""
+        plan = self.manifest["plan"]
+        options = plan.get("options", {})
+        images = {key: value for key, value in plan.get("data", {}).items() if key != "path"}
+        chosen = plan["known"].get(name) or {}
+        files = self.manifest.get("weights") or {}
+        return {
+            "configuration": chosen,
+            "space file": self.manifest["space"]["digest"],
+            "images or parts": self.manifest["data"]["digest"],
+            "way of decoding": images,
+            "epochs": [plan.get("most_epochs"), plan.get("budget", {}).get("epochs")],
+            "weights": [
+                options.get("weights"),
+                *(files[value]["digest"] for value in chosen.values() if _named(value, files)),
+            ],
+            "folds": options.get("folds"),
+        }
+
+
+def read_finished(folders: Sequence[str]) -> tuple[list[FinishedRun], list[str]]:
+    """Runs that can be read, and everything that is wrong with the others."""
+    runs, problems = [], []
+    seen: set[Path] = set()
+    for given in folders:
+        folder = Path(given)
+        if folder.resolve() in seen:
+            problems.append(f"{given} is given twice; leave one out")
+            continue
+        seen.add(folder.resolve())
+        try:
+            runs.append(_read(folder))
+        except RunError as error:
+            problems.append(str(error).rstrip("."))
+    names = [run.label for run in runs]
+    return [
+        run if names.count(run.label) == 1 else _called(run, str(run.folder)) for run in runs
+    ], problems
+
+
+def _called(run: FinishedRun, label: str) -> FinishedRun:
+    return replace(run, label=label)
+
+
+def _read(folder: Path) -> FinishedRun:
+    if not folder.is_dir():
+        there = [each.name for each in folder.parent.iterdir()] if folder.parent.is_dir() else []
+        raise RunError(f"there is no run {folder}{near(folder.name, sorted(there))}")
+    run = RunDir(folder.absolute())
+    if not run.manifest.is_file():
+        raise RunError(f"{folder} is no run's folder: it has no {run.manifest.name}")
+    manifest = _document(run.manifest)
+    if not run.result.is_file():
+        raise _unfinished(run, manifest)
+    result = _document(run.result)
+    if result.get("interrupted"):
+        raise _unfinished(run, manifest)
+    tested = read_tested(run.root / TESTED)
+    _check_whole(run, result, manifest, tested)
+    try:
+        trials = tuple(read_trials_csv(run.trials.read_text(encoding="utf-8")))
+    except (OSError, ValueError, KeyError, csv.Error) as error:
+        raise RunError(f"cannot read {run.trials}: {type(error).__name__}: {error}") from error
+    return FinishedRun(
+        folder=folder,
+        label=str(result["name"]),
+        result=result,
+        manifest=manifest,
+        trials=trials,
+        tested=tested,
+    )
+
+
+def _named(value: object, files: Mapping[str, Any]) -> bool:
+    """Whether a hyperparameter's value is a backbone whose weights the manifest has."""
+    return isinstance(value, str) and value in files
+
+
+def _document(path: Path) -> Mapping[str, Any]:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise RunError(f"cannot read {path}: {error}") from error
+    if not isinstance(value, dict):
+        raise RunError(f"cannot read {path}: it is no JSON object")
+    return value
+
+
+def _unfinished(run: RunDir, manifest: Mapping[str, Any]) -> RunError:
+    space = manifest.get("plan", {}).get("options", {}).get("space", "SPACE")
+    return RunError(
+        f"{run.root} is not finished; go on with it: python -m search.run {space} --out "
+        f"{run.root.parent} --name {run.name} --resume"
+    )
+
+
+def _check_whole(
+    run: RunDir, result: Mapping[str, Any], manifest: Mapping[str, Any], tested: Tested
+) -> None:
+    """Raises RunError where files of a run do not say what they must, or not the same."""
+    try:
+        for part in (manifest["space"]["digest"], manifest["data"]["digest"], result["name"]):
+            str(part)
+        dict(manifest["plan"]["known"])
+        int(result["seed"])
+        told = {
+            each["name"] for each in result.get("experiments") or () if each["test"] is not None
+        }
+    except (KeyError, TypeError, ValueError) as error:
+        raise RunError(
+            f"{run.root} cannot be read: {type(error).__name__} {error} in {run.result.name} or "
+            f"{run.manifest.name}"
+        ) from error
+    answered = set(tested.names[1:])
+    if told != answered:
+        other = ", ".join(map(repr, sorted(told ^ answered)))
+        raise RunError(
+            f"{run.root}: {run.result.name} and {TESTED} are of different openings of the test "
+            f"part; only one has {other}. Copy both again from where the run was made"
+        )
