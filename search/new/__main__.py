@@ -26,7 +26,7 @@ from search.new.text import written
 from search.options import parse
 from search.plan import make_plan
 from search.space import load_space
-from xfer.errors import DataError, XferError
+from xfer.errors import XferError
 from xfer.recipe import Table
 
 
@@ -94,16 +94,18 @@ def prove(text: str, seen: Seen) -> None:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "written.py"
         file.write_text(text, encoding="utf-8")
-        plan = make_plan(load_space(file), parse([str(file)]))
         positive, classes = seen.source.positive, len(seen.source.classes)
         counts = seen.counts.get("train") or seen.counts["all"]
-        found = check(
-            plan,
-            classes=classes if positive is None else 2,
-            train_images=max(2, sum(counts) // 2),  # what is at least left of it
-        )
-    if found.problems:
-        raise AssertionError(f"search.new has written a faulty space: {together(found.problems)}")
+        try:
+            problems = check(
+                make_plan(load_space(file), parse([str(file)])),
+                classes=classes if positive is None else 2,
+                train_images=max(2, sum(counts) // 2),  # what is at least left of it
+            ).problems
+        except (SearchError, XferError) as error:
+            problems = (str(error),)
+    if problems:
+        raise AssertionError(f"search.new has written a faulty space: {together(problems)}")
 
 
 def _write(file: Path, text: str) -> None:
@@ -127,8 +129,4 @@ def _told(seen: Seen, choices: Choices) -> Iterator[str]:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main(sys.argv[1:]))
-    except DataError as error:
-        print(error, file=sys.stderr)
-        sys.exit(2)
+    sys.exit(main(sys.argv[1:]))

@@ -14,6 +14,14 @@ from search.errors import OptionsError
 from search.messages import near
 
 _EXAMPLE = "python -m search.new photos --data path/to/photos"
+_FLAGS = (
+    ("--data", "PATH", "a folder of class folders, an .npz, a .csv or .parquet, or their URL"),
+    ("--positive", "CLASS", "class that must not be missed; of two it is guessed by its name"),
+    ("--out", "FILE", "another file than spaces/NAME.py"),
+    ("--path-column", "COLUMN", "of a table: which names the images' files"),
+    ("--label-column", "COLUMN", "of a table: which names their classes"),
+)
+"""Flag, what stands behind it, and help."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,10 +55,9 @@ def read(argv: Sequence[str]) -> Asked:
     Raises:
         OptionsError: a flag stands without its value.
     """
-    parser = _parser()
-    raw, extra = parser.parse_known_args(list(argv))
+    raw, extra = _parser().parse_known_args(list(argv))
     problems = []
-    flags = [word for action in parser._actions for word in action.option_strings]
+    flags = [flag for flag, _, _ in _FLAGS]
     for word in extra:
         flag = word.partition("=")[0]
         if word.startswith("-"):
@@ -80,13 +87,7 @@ def _parser() -> _Parser:
         allow_abbrev=False,
     )
     parser.add_argument("name", nargs="?", metavar="NAME", help="of the space: spaces/NAME.py")
-    for flag, metavar, text in (
-        ("--data", "PATH", "a folder of class folders, an .npz, a .csv or .parquet, or their URL"),
-        ("--positive", "CLASS", "class that must not be missed; of two it is guessed by its name"),
-        ("--out", "FILE", "another file than spaces/NAME.py"),
-        ("--path-column", "COLUMN", "of a table: which names the images' files"),
-        ("--label-column", "COLUMN", "of a table: which names their classes"),
-    ):
+    for flag, metavar, text in _FLAGS:
         parser.add_argument(flag, metavar=metavar, help=text)
     return parser
 

@@ -22,6 +22,8 @@ from xfer.recipe import Table
 
 _MOST_ROWS = 30
 """Classes that are listed in the docstring."""
+_WIDEST = 50
+"""Characters of a class's name there."""
 
 
 def docstring_lines(seen: Seen, choices: Choices, file: Path) -> Iterator[str]:
@@ -58,7 +60,7 @@ def docstring_lines(seen: Seen, choices: Choices, file: Path) -> Iterator[str]:
 
 def _counts(seen: Seen) -> Iterator[str]:
     """A table with a line for each class."""
-    classes = [shown(name) for name in seen.source.classes[:_MOST_ROWS]]
+    classes = [_short(shown(name)) for name in seen.source.classes[:_MOST_ROWS]]
     width = max(map(len, classes))
     columns = {part: max(len(part), 7) for part in seen.counts}
     heads = "".join(f"{part:>{w + 2}}" for part, w in columns.items())
@@ -68,6 +70,10 @@ def _counts(seen: Seen) -> Iterator[str]:
         yield f"    {name:<{width}}{cells}"
     if (more := len(seen.source.classes) - _MOST_ROWS) > 0:
         yield f"    and {more} more"
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= _WIDEST else f"{name[: _WIDEST - 3]}..."
 
 
 def objective_lines(seen: Seen, choices: Choices) -> Iterator[str]:

@@ -94,10 +94,10 @@ def space_lines(choices: Choices) -> Iterator[str]:
     schedules = '["constant", "cosine"]'
     yield f'        schedule=Schedule(trial.suggest_categorical("schedule", {schedules})),'
     if len(choices.batches) > 1:
-        low, high = choices.batches[0], choices.batches[-1]
-        yield f'        batch_size=trial.suggest_categorical("batch_size", [{low}, {high}]),'
+        sizes = ", ".join(map(str, choices.batches))
+        yield f'        batch_size=trial.suggest_categorical("batch_size", [{sizes}]),'
     else:
-        yield f"        batch_size={choices.batches[0]},  # there are few images"
+        yield f"        batch_size={max(choices.batches)},  # there are few images"
     yield "        early_stopping=5,  # epochs without a better score, after which a trial ends"
     yield "        clip_norm=1.0,  # no step is longer than that: small networks burst without"
     yield "        # Draws all weights towards 0, against learning images by heart."
