@@ -60,9 +60,9 @@ def known_lines(choices: Choices) -> Iterator[str]:
         " reach. A frozen backbone is quick and often good: only a last layer is trained on it."
     )
     yield "KNOWN = {"
-    yield from _entry(f"{first}, frozen", {"model": literal(first), "unfreeze_depth": "0"})
+    yield from _entry(f"{first} frozen", {"model": literal(first), "unfreeze_depth": "0"})
     yield from _entry(
-        f"{first}, last stage",
+        f"{first} last stage",
         {"model": literal(first), "unfreeze_depth": "1", "lr_factor": "0.1"},
     )
     yield from _entry(

@@ -115,7 +115,7 @@ def test_two_classes_get_a_guess_that_is_called_one(capsys: pytest.CaptureFixtur
     assert space.objective.name == "recall_weighted"
     # 16 outside of test: .6 with two missed (lower bound .66), not .7 (.656 < .7)
     assert space.objective.threshold == TargetRecall(0.6)
-    assert list(space.known) == ["mobilenet_v2, frozen", "mobilenet_v2, last stage",
+    assert list(space.known) == ["mobilenet_v2 frozen", "mobilenet_v2 last stage",
                                  "three convolutions"]  # fmt: skip
     formatted("spaces/mine.py")
 

@@ -59,7 +59,7 @@ def test_a_written_space_runs(
     assert result["answer"] in said
     assert result["trials"]["complete"] == 2
     assert result["trials"]["failed"] == result["trials"]["infeasible"] == 0
-    assert result["best"]["name"] in ("mobilenet_v2, frozen", "mobilenet_v2, last stage")
+    assert result["best"]["name"] in ("mobilenet_v2 frozen", "mobilenet_v2 last stage")
     assert result["objective"]["name"] == (
         "balanced_accuracy" if positive is None else "recall_weighted"
     )
