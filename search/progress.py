@@ -193,6 +193,7 @@ class Progress:
             label = _label(event.name, event.params)
             line = _Line(event.number, label, self._steps(event.recipe))
             self._lines[event.number] = line
+        line.epochs = self._steps(event.recipe)  # of one that waits nobody has made a recipe yet
         line.state = "running"
         return line
 

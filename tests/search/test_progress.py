@@ -145,6 +145,18 @@ def test_a_resumed_trial_keeps_what_it_had() -> None:
     assert re.search(r"5 +running +3/4 +\.90 +\.91 +– +32 +known", shown(watcher))
 
 
+def test_a_configuration_that_waited_tells_its_own_epochs() -> None:
+    waiting = TrialRow(
+        number=0, name="E12", state="waiting", value=None, params={}, recipe=None,
+        best_epoch=None, seconds=0.0, ended="",
+    )  # fmt: skip
+    stream = io.StringIO()
+    with progress(stream, told=[waiting]) as watcher:
+        for event in (started(0, "E12", epochs=30), epoch(0, 29, 0.9), ended(0)):
+            watcher(event)
+    assert "at epoch 29 of 30" in stream.getvalue()
+
+
 def test_running_trials_come_first_then_the_best_and_no_more_than_fit() -> None:
     watcher = progress(io.StringIO(), trials=40)
     for number in range(30):
