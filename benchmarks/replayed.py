@@ -170,7 +170,7 @@ def known_name(number: int) -> str:
 
 
 def space_text(work: Workload, trials: Sequence[Trial], data: Path) -> str:
-    """A space file for `python -m search.run --known-only`.
+    """A space file of so many trials, all of them known configurations.
 
     Args:
         work: what the space is like, whichever of its trials are run.

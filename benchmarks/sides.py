@@ -163,7 +163,7 @@ def run_ours(place: Place, trials: Sequence[Trial]) -> Run:
     space.write_text(space_text(place.work, trials, place.data))
     began, seconds = _timed(
         [
-            "search.run", str(space), "--known-only", "--refits", "0", "--keep-splits", "--offline",
+            "search.run", str(space), "--refits", "0", "--keep-splits", "--offline",
             "--seed", str(place.seed), "--keep", str(len(trials)),
             "--out", str(out), "--name", folder.name,
         ],

@@ -8,16 +8,18 @@ that a kill in between still counts.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from search.basis import basis_of, chosen_basis
 from search.controls import ENSEMBLE, answer_as_controls, score_controls, unbeaten
 from search.corrected import correct, correct_final
 from search.errors import TrialsError
+from search.finished import Finished
 from search.front import front, front_json
 from search.gap import caution_of
 from search.keeping import first_known, keep_all_answers, ranked
+from search.known_tests import answer_known, keep_and_score
 from search.opening import Sealed, open_test
 from search.refits import Final
 from search.result import finite
@@ -30,37 +32,6 @@ from xfer.data.dataset import Dataset
 from xfer.data.fact_table import FactTable
 from xfer.data.folds import Fold
 from xfer.recipe import Objective, from_json, to_json
-
-
-@dataclass(frozen=True, kw_only=True)
-class Finished:
-    """What came of a search."""
-
-    best: TrialRow
-    """The winner."""
-    threshold: Mapping[str, Any] | None
-    """`value`, `chosen_on`, `rule`, `supported`, `said`; None with several classes."""
-    test: Mapping[str, Any] | None
-    """As `search.result.with_intervals` gives it; None: the test part stays closed."""
-    controls: Mapping[str, Any] | None
-    """By name, the same of what the winner has to beat, and by how much it does (`difference`, as
-    `search.scores.compare` gives it); None: likewise."""
-    corrected: Mapping[str, Any] | None
-    """The best search score without the luck of the choice, as `search.corrected` gives it."""
-    ensemble: Mapping[str, Any] | None
-    """Of the best finalists' mean answer: as a control's, and its `trials`; None: there is none."""
-    finalists: Sequence[Mapping[str, Any]] | None
-    """As `search.refits.Final.to_json` gives them; None: nothing was trained again."""
-    opened: int
-    """How often the test part has been opened in this run."""
-    marks: tuple[str, ...]
-    """What a reader has to know before believing the rest."""
-    val: Mapping[str, Any]
-    """As `test`, of the images that its threshold was chosen on."""
-    val_part: str
-    """What these are: `val`, or `folds` where fold models answered."""
-    front: Sequence[Mapping[str, Any]] | None
-    """As `search.front.front_json` gives it; None: one objective."""
 
 
 def choose_winner(rows: Sequence[TrialRow]) -> TrialRow:
@@ -90,6 +61,7 @@ def finish(
     facts: FactTable | None = None,
     sealed: Sealed | None = None,
     reopen_test: bool = False,
+    experiments: bool = False,
     folded: Folded | None = None,
     final: Final | None = None,
     ensemble: int = 0,
@@ -114,6 +86,7 @@ def finish(
         refit_folds: that the finalists were trained on, or the trials.
         remarks: what a reader has to know before believing the rest, known already.
         reopen_test: score on the test part although an earlier winner of this run was.
+        experiments: score all known configurations there, too.
         about: lines for the model card.
 
     Raises:
@@ -233,14 +206,28 @@ def finish(
         {"trial": best.number, "epoch": best.best_epoch, "steps": len(best.scores), "at_least": at},
         score=lambda: on_test().metrics,
         compare=against,
+        experiment=lambda: keep_and_score(
+            run,
+            best,
+            on_test(),
+            answer_known(run, rows, every) if experiments else (),
+            data,
+            threshold=at,
+        ),
         sealed=sealed,
         reopen=reopen_test,
     )
     marks += opened.marks
+    if tested := len(opened.experiments or {}):
+        marks.append(
+            f"{tested} experiments were scored in this opening: whoever chooses by their numbers "
+            "on test needs new test images to know how good the choice is."
+        )
     controls = None if opened.controls is None else dict(opened.controls)
     averaged = None if controls is None else controls.pop(ENSEMBLE, None)
     first = first_known(rows)
-    if first is not None and first.number == best.number and len(ranked(rows)) > 1:
+    searched = len(ranked(rows)) > 1 and not experiments
+    if first is not None and first.number == best.number and searched:
         marks.append("The winner is the first known configuration: nothing better was found.")
     marks += unbeaten(controls or {})
     on_validation = measured(
@@ -274,6 +261,7 @@ def finish(
         threshold=threshold,
         test=opened.test,
         controls=controls,
+        experiments=opened.experiments,
         corrected=(
             correct(run, ranked(rows), data, objective, folds=folded is not None)
             if final is None or folded

@@ -26,6 +26,19 @@ def _whole(low: int, high: int | None = None) -> Callable[[str], int]:
     return read
 
 
+def _between(low: float, high: float) -> Callable[[str], float]:
+    def read(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = float("nan")
+        if not low <= value <= high:
+            raise ValueError(f"must be a number in [{low:g}, {high:g}], got {text!r}")
+        return value
+
+    return read
+
+
 def _above_zero(high: float | None = None) -> Callable[[str], float]:
     def read(text: str) -> float:
         allowed = "above 0" if high is None else f"in (0, {high:g}]"
@@ -57,6 +70,16 @@ def _names(text: str) -> tuple[str, ...]:
     if not names:
         raise ValueError(f"must be names with commas between them, got {text!r}")
     return tuple(dict.fromkeys(names))
+
+
+def _stand_in(text: str) -> str:
+    old, _, new = (part.strip() for part in text.partition("="))
+    if not old or not new or "=" in new or "," in text or old == new:
+        raise ValueError(
+            "must say for which model another stands in, such as inception_v3=mobilenet_v2; it may "
+            f"be repeated, got {text!r}"
+        )
+    return f"{old}={new}"
 
 
 def _weights(text: str) -> str:
@@ -98,6 +121,7 @@ GROUPS: dict[str, list[Row]] = {
         ("--demo", None, bool, "built-in phantom images and a small budget"),
         ("--resplit", None, bool, "drop the parts that the images come in, split by patient anew"),
         ("--keep-splits", None, bool, "leave given parts as they are, leaks included, and say so"),
+        ("--test-share", "F", _between(0.02, 0.8), "share of a test part that is cut (.2)"),
         ("--strict", None, bool, "what the audit finds, and can be mended, is an error"),
     ],
     "budget": [
@@ -112,8 +136,9 @@ GROUPS: dict[str, list[Row]] = {
         ("--backbones", "A,B", _names, "only these models, of those the space names"),
         ("--weights", "W", _weights, "imagenet, or none: train from random weights"),
         ("--offline", None, bool, "never fetch weights"),
-        ("--known", "NAMES", _text, "try only these known configurations first (may be repeated)"),
-        ("--known-only", None, bool, "run the known configurations and nothing else"),
+        ("--known", "NAMES", _text, "only these known configurations, or 'A*' (may be repeated)"),
+        ("--known-only", None, bool, "train the known configurations alone, each to its end"),
+        ("--stand-in", "A=B", _stand_in, "run known configurations of model A with B, and say so"),
     ],
     "machine": [
         ("--workers", "N", _whole(1), "trials side by side"),

@@ -93,6 +93,7 @@ def forecast(
     again: int = 0,
     again_folds: int = 1,
     needs: Iterable[Need] = (),
+    pruned: bool = True,
 ) -> Forecast:
     """What a search will need.
 
@@ -108,6 +109,7 @@ def forecast(
         again: finalists that are trained again; none is pruned then.
         again_folds: how often each of them is.
         needs: what will be written to disk.
+        pruned: poor trials are stopped.
 
     Raises:
         ValueError: no work.
@@ -130,7 +132,7 @@ def forecast(
 
     def total(share: float, factor: float) -> float:
         # The first round is not pruned: there is nothing to compare it with.
-        run = in_turn * (min(rounds, 1) + max(rounds - 1, 0) * share)
+        run = in_turn * (min(rounds, 1) + max(rounds - 1, 0) * (share if pruned else 1.0))
         return factor * (START_SECONDS + once + run) + repeated(factor)
 
     limit = None if minutes is None else minutes * 60

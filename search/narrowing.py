@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
 from typing import Any
 
 from search.errors import OptionsError
 from search.messages import near
 from search.options import Options
-from search.space import Choice, Space, Trial
+from search.space import Choice, Published, Space, Trial
 from xfer.models.table import TABLE
 
 CONVNET = "convnet"
@@ -16,6 +19,16 @@ CONVNET = "convnet"
 
 _MODELS = frozenset(TABLE)
 """A choice among any of these is a choice of models."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Known:
+    """A known configuration, as options leave it."""
+
+    params: Mapping[str, Any]
+    """Its hyperparameters."""
+    of: str
+    """The entry of the space's KNOWN that it is made of."""
 
 
 class NarrowedTrial:
@@ -53,10 +66,12 @@ def _offers_models(choices: Sequence[Any]) -> bool:
 
 
 class _Replay:
-    """Answers with an entry of KNOWN, and remembers a model that may not be chosen."""
+    """Answers with an entry of KNOWN, and remembers which models it names."""
 
-    def __init__(self, entry: Mapping[str, Any], models: frozenset[str]) -> None:
-        self._entry, self._models, self.excluded = entry, models, ""
+    def __init__(self, entry: Mapping[str, Any]) -> None:
+        self._entry = entry
+        self.models: dict[str, tuple[Any, Sequence[Any]]] = {}
+        """By hyperparameter, the model and what it was chosen from."""
 
     def suggest_float(self, name: str, low: float, high: float, **_: Any) -> float:
         return self._entry.get(name, low)
@@ -67,17 +82,15 @@ class _Replay:
     def suggest_categorical(self, name: str, choices: Sequence[Choice]) -> Choice:
         value = self._entry.get(name, choices[0])
         if name in self._entry and _offers_models(choices) and value in choices:
-            self.excluded = self.excluded or ("" if value in self._models else str(value))
+            self.models[name] = value, choices
         return value
 
 
-def _excluded(space: Space, entry: Mapping[str, Any], models: frozenset[str]) -> str:
-    replay = _Replay(entry, models)
-    try:
+def _models_of(space: Space, entry: Mapping[str, Any]) -> Mapping[str, tuple[Any, Sequence[Any]]]:
+    replay = _Replay(entry)
+    with suppress(Exception):  # whatever a space raises is told by search.check, with its line
         space.function(replay)
-    except Exception:  # whatever a space raises is told by search.check, with its line
-        return replay.excluded
-    return replay.excluded
+    return replay.models
 
 
 def left_known(
@@ -86,12 +99,13 @@ def left_known(
     models: frozenset[str] | None,
     problems: list[str],
     notes: list[str],
-) -> dict[str, Mapping[str, Any]]:
-    """The known configurations that --known and the allowed models leave, in order.
+) -> dict[str, Known]:
+    """The known configurations that --known, --stand-in and the allowed models leave, in order.
 
-    Problems with names, and notes on what is left out, are added to the lists.
+    One that gets another model is called by it too: "E10 with mobilenet_v2". Problems with names,
+    and notes on what is left out, are added to the lists.
     """
-    known = dict(space.known)
+    known = {name: Known(params=entry, of=name) for name, entry in space.known.items()}
     if options.known is not None:
         names: list[str] = []
         for text in options.known:
@@ -103,19 +117,90 @@ def left_known(
                 for name in unknown
             ]
         known = {name: entry for name, entry in known.items() if name in names}
+    if options.stand_in is not None:
+        known = _with_stand_ins(space, known, options.stand_in, problems)
     for name, entry in list(known.items()) if models is not None else []:
-        model = _excluded(space, entry, models or frozenset())
-        if model:
-            notes.append(f"Known configuration {name!r} is left out: {model} may not be chosen.")
+        named = [str(model) for model, _ in _models_of(space, entry.params).values()]
+        missing = [model for model in named if model not in (models or ())]
+        if missing:
+            notes.append(
+                f"Known configuration {name!r} is left out: {missing[0]} may not be chosen."
+            )
             del known[name]
     return known
+
+
+def _with_stand_ins(
+    space: Space, known: Mapping[str, Known], asked: Sequence[str], problems: list[str]
+) -> dict[str, Known]:
+    """The configurations with other models, each that is changed under another name."""
+    pairs: dict[str, str] = {}
+    for pair in asked:
+        old, _, new = pair.partition("=")
+        if pairs.setdefault(old, new) != new:
+            problems.append(f"--stand-in {old} is given two models, {pairs[old]} and {new}")
+    used: set[str] = set()
+    changed: dict[str, Known] = {}
+    for name, known_one in known.items():
+        entry, new = known_one.params, {}
+        for key, (model, choices) in _models_of(space, entry).items():
+            if model not in pairs:
+                continue
+            used.add(model)
+            new[key] = pairs[model]
+            if new[key] not in choices:
+                offered = ", ".join(map(str, choices))
+                problems.append(
+                    f"--stand-in {model}={new[key]}: {key!r} of KNOWN[{name!r}] is a choice of "
+                    f"{offered}{near(new[key], list(map(str, choices)))}"
+                )
+        others = list(dict.fromkeys(new.values()))
+        called = f"{name} with {' and '.join(others)}" if others else name
+        changed[called] = Known(params={**entry, **new}, of=name)
+    problems += [
+        f"--stand-in {old}={new}: no known configuration that is run has the model {old}"
+        for old, new in pairs.items()
+        if old not in used
+    ]
+    return changed
+
+
+def published_of(
+    space: Space, left: Mapping[str, Known], positive: str | None, notes: list[str]
+) -> dict[str, Published]:
+    """What a study reported, by the names that configurations have here.
+
+    Of another positive class it reported something else: then nothing, and a note is added.
+    """
+    if space.published and positive != space.data.positive:
+        notes.append(
+            f"The study's numbers are of the positive class {space.data.positive!r}: left out."
+        )
+        return {}
+    found = {}
+    for name, one in left.items():
+        published = space.published.get(one.of)
+        if published is None:
+            continue
+        other = [
+            f"{value} stands in for {space.known[one.of][key]}."
+            for key, value in one.params.items()
+            if value != space.known[one.of][key]
+        ]
+        differs = " ".join(filter(None, [published.differs, *other]))
+        found[name] = replace(published, differs=differs)
+    return found
 
 
 def _split_names(text: str, names: Sequence[str]) -> tuple[list[str], list[str]]:
     """Names in a text with commas between them, though a name may hold commas itself.
 
+    A text that is no name may be a pattern, as file names have them in a shell.
+
     >>> _split_names("densenet, frozen,small", ["densenet, frozen", "small"])
     (['densenet, frozen', 'small'], [])
+    >>> _split_names("A*,B1", ["A1", "A2", "B1", "B2"])
+    (['A1', 'A2', 'B1'], [])
     """
     found, unknown, parts = [], [], text.split(",")
     while parts:
@@ -124,7 +209,9 @@ def _split_names(text: str, names: Sequence[str]) -> tuple[list[str], list[str]]
                 found.append(name)
                 break
         else:
-            count = 1
-            unknown += [parts[0].strip()] if parts[0].strip() else []
+            count, pattern = 1, parts[0].strip()
+            matching = [name for name in names if fnmatchcase(name, pattern)]
+            found += matching
+            unknown += [pattern] if pattern and not matching else []
         parts = parts[count:]
     return found, unknown

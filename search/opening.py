@@ -34,6 +34,8 @@ class Opened:
     """Of this model; None: it was opened for another one."""
     controls: Mapping[str, Any] | None
     """Likewise."""
+    experiments: Mapping[str, Any] | None
+    """Likewise."""
     times: int
     """Openings in this run."""
     marks: tuple[str, ...]
@@ -46,6 +48,7 @@ def open_test(
     *,
     score: Callable[[], Mapping[str, Any]],
     compare: Callable[[], Mapping[str, Any]],
+    experiment: Callable[[], Mapping[str, Any]],
     sealed: Sealed | None,
     reopen: bool,
 ) -> Opened:
@@ -56,6 +59,7 @@ def open_test(
         model: `trial`, and what else tells it from others; JSON.
         score: metrics of the model; reads the test part.
         compare: what it has to beat, by name; reads the test part.
+        experiment: metrics of known configurations, by number; reads the test part.
         sealed: for the ledger; None: the images are drawn, and nobody counts.
         reopen: score this model although another was scored before.
     """
@@ -63,7 +67,9 @@ def open_test(
     last = notes[-1] if notes else {}
     again = all(last.get(name) == value for name, value in model.items())
     marks = []
-    test, controls = (last.get("test"), last.get("controls")) if again else (None, None)
+    test, controls, experiments = (
+        last.get(what) if again else None for what in ("test", "controls", "experiments")
+    )
     openings = None
     if notes and not again and not reopen:
         other = f"trial {model['trial']}, which wins now"
@@ -74,7 +80,7 @@ def open_test(
             f"test_opened.json has its result); {other}, was not scored on it. --resume "
             "--reopen-test does that, and every output will say so."
         )
-    elif test is None or controls is None:
+    elif test is None or controls is None or experiments is None:
         note = last if again else {**model, "at": datetime.now(UTC).isoformat()}
         before = notes[:-1] if again else notes
         _write(run, [*before, note])
@@ -89,8 +95,12 @@ def open_test(
             test = score()
             note = {**note, "test": test}
             _write(run, [*before, note])
-        controls = compare()
-        _write(run, [*before, {**note, "controls": controls}])
+        if controls is None:
+            controls = compare()
+            note = {**note, "controls": controls}
+            _write(run, [*before, note])
+        experiments = experiment()
+        _write(run, [*before, {**note, "experiments": experiments}])
     times = len(read_openings(run))
     if times > 1:
         marks.append(f"The test part was opened {times} times for this run.")
@@ -100,7 +110,9 @@ def open_test(
             marks.append(said(openings))
         elif again and last.get("ledger"):
             marks.append(f"The ledger of opened test sets could not be kept: {last['ledger']}.")
-    return Opened(test=test, controls=controls, times=times, marks=tuple(marks))
+    return Opened(
+        test=test, controls=controls, experiments=experiments, times=times, marks=tuple(marks)
+    )
 
 
 def read_openings(run: RunDir) -> list[dict[str, Any]]:

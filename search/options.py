@@ -39,6 +39,8 @@ class Options:
     """Drop the parts that the images come in, and split everything by patient anew."""
     keep_splits: bool = False
     """Leave the parts as they are given, leaks included; every output is marked."""
+    test_share: float | None = None
+    """Share of a test part that is cut, in [0.02, 0.8]; None: as the space says."""
     strict: bool = False
     """What the audit finds is an error, where somebody can mend it (`Finding.refused`)."""
     trials: int | None = None
@@ -50,7 +52,8 @@ class Options:
     folds: int | None = None
     """Folds on which each trial is scored, 2 to 20; None: on the validation part."""
     refits: int | None = None
-    """Trials that are trained again on folds, to choose among them, 0 to 20; None: 3."""
+    """Trials that are trained again on folds, to choose among them, 0 to 20; None: 3, and 0 with
+    `known_only`."""
     seed: int = 0
     """Of sampler and weights: 0 to 2**32 - 1."""
     backbones: tuple[str, ...] | None = None
@@ -62,7 +65,9 @@ class Options:
     known: tuple[str, ...] | None = None
     """Texts naming the entries of KNOWN that are tried first; None: all of them."""
     known_only: bool = False
-    """Run the known configurations and nothing else."""
+    """Train the known configurations, each to its end, and nothing else."""
+    stand_in: tuple[str, ...] | None = None
+    """`A=B`: known configurations of model A are run with B."""
     workers: int | None = None
     """Trials side by side, at least 1; None: as the machine allows."""
     gpus_per_trial: float | None = None
@@ -129,7 +134,7 @@ class Options:
         if problems:
             raise OptionsError(together(problems))
         kept = {name: old[name] for name in _FIXED + _KEPT if name in old} | {
-            name: tuple(old[name]) for name in ("backbones", "known") if old.get(name)
+            name: tuple(old[name]) for name in ("backbones", "known", "stand_in") if old.get(name)
         }
         return replace(self, **{n: v for n, v in kept.items() if n not in self.given})
 
@@ -142,8 +147,8 @@ class Options:
 
 
 _FIXED = (
-    "data", "positive", "image_size", "demo", "resplit", "keep_splits", "epochs", "folds", "seed",
-    "backbones", "weights", "known", "known_only", "storage",
+    "data", "positive", "image_size", "demo", "resplit", "keep_splits", "test_share", "epochs",
+    "folds", "seed", "backbones", "weights", "known", "known_only", "stand_in", "storage",
 )  # fmt: skip
 """What a run is about: a resumed run keeps it."""
 _KEPT = ("trials", "minutes", "refits", "workers", "gpus_per_trial", "cache_gb", "keep", "strict")
@@ -181,7 +186,7 @@ def _parser(prog: str, groups: Mapping[str, Sequence[Row]]) -> _Parser:
             if metavar is None:
                 group.add_argument(flag, action="store_true", default=None, help=text)
             else:
-                action = "append" if flag == "--known" else "store"
+                action = "append" if flag in ("--known", "--stand-in") else "store"
                 group.add_argument(flag, metavar=metavar, action=action, help=text)
     return parser
 
@@ -241,6 +246,8 @@ def options_of(
         ("demo", "data", "a demo shows built-in images"),
         ("resplit", "keep_splits", "one drops the parts that the other keeps"),
         ("known_only", "trials", "--known-only runs as many trials as there are configurations"),
+        ("known_only", "folds", "--known-only trains each configuration once and tests it"),
+        ("keep_splits", "test_share", "parts that are kept are not cut"),
     ):
         if one in values and other in values:
             problems.append(f"{_flag(one)} and {_flag(other)} exclude each other: {why}")

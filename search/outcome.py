@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 from search.answer import problems_of
 from search.controls import ENSEMBLE
 from search.errors import TrialsError
-from search.finish import Finished, choose_winner
+from search.finish import choose_winner
+from search.finished import Finished
 from search.gap import gap_of
+from search.known_tests import experiments_told
 from search.ledger import Ledger, said
 from search.opening import read_openings
 from search.plan import Plan
@@ -20,6 +22,7 @@ from search.result import build_result
 from search.rundir import RunDir
 from search.trials import TrialRow, summed
 from search.trials_csv import trials_csv
+from xfer.recipe import from_json
 
 if TYPE_CHECKING:
     from xfer.data.dataset import Dataset, Loading
@@ -119,6 +122,13 @@ def write_outcome(
         test=test,
         gap=gap_of(finished.val, test, data, part=finished.val_part) if finished else None,
         controls=finished.controls if finished else _controls(last) if tested else None,
+        experiments=experiments_told(
+            plan,
+            rows,
+            (finished.experiments if finished else last.get("experiments") if tested else None)
+            or {},
+            trained=lambda recipe: _trained(recipe, data),
+        ),
         finalists=finished.finalists if finished else None,
         ensemble=finished.ensemble if finished else None,
         front=finished.front if finished else None,
@@ -146,6 +156,16 @@ def _controls(opening: Mapping[str, Any]) -> dict[str, Any] | None:
     """Of an opening on record, without the ensemble."""
     found = opening.get("controls")
     return None if found is None else {n: each for n, each in found.items() if n != ENSEMBLE}
+
+
+def _trained(recipe: Mapping[str, Any], data: Dataset) -> int:
+    """Parameters that a recipe trains."""
+    from xfer.models.described import describe
+
+    images = data.images
+    return describe(
+        from_json(recipe), classes=len(data.classes), size=images.size, channels=images.channels
+    ).trainable
 
 
 def _negative(data: Dataset) -> str | None:

@@ -88,6 +88,8 @@ def foresee(
     works = works_of(recipes, described, look.speed, again_images=again_images, stored=True, **how)
     rows = (both + len(splits.test)) * len(inspection.checked.interpolations)
     heaviest = max(work.weight_bytes for work in works)
+    # All experiments stay until they are tested; of what is frozen a checkpoint has nothing.
+    experiments = sum(16 * its.trainable for its in described) if plan.options.known_only else 0
     kept = min(max(work.epochs for work in works), MOST_EPOCHS)
     ahead = forecast(
         works,
@@ -100,13 +102,14 @@ def foresee(
         workers=look.slots.workers,
         here=own.workers if elsewhere else look.slots.workers,
         minutes=plan.budget.minutes,
+        pruned=not plan.options.known_only,
         needs=(
             Need(path=default_root(), bytes=rows * size * size * channels, what="decoded images"),
             Need(
                 # The last epoch's weights and two moments of Adam, and the best epoch's weights,
                 # of the trials that are kept and those that run.
                 path=Path(plan.options.out).absolute(),
-                bytes=4 * heaviest * (plan.options.keep + look.slots.workers + 1),
+                bytes=4 * heaviest * (plan.options.keep + look.slots.workers + 1) + experiments,
                 what="checkpoints",
             ),
             Need(

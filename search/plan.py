@@ -14,9 +14,10 @@ from typing import Any
 
 from search.errors import OptionsError, SpaceError
 from search.messages import together
-from search.narrowing import CONVNET, NarrowedTrial, left_known
+from search.narrowing import CONVNET, NarrowedTrial, left_known, published_of
 from search.options import Options
-from search.space import Budget, Space, Trial
+from search.places import place_of
+from search.space import Budget, Published, Space, Trial
 from xfer.errors import RecipeError
 from xfer.models.table import TABLE
 from xfer.recipe import (
@@ -65,6 +66,8 @@ class Plan:
     """Cap on every recipe's epochs; None: no cap."""
     known: Mapping[str, Mapping[str, Any]]
     """Configurations tried first, by name, in order."""
+    published: Mapping[str, Published]
+    """What a study reported of some of them, by the same names."""
     models: frozenset[str] | None
     """The models that may be chosen; None: all that the space names."""
     demo: bool
@@ -77,6 +80,8 @@ class Plan:
         """Trials that are trained again on folds, to choose among them; 0: none."""
         if self.options.refits is not None:
             return self.options.refits
+        if self.options.known_only:
+            return 0
         return DEMO_REFITS if self.demo else REFITS
 
     @property
@@ -85,6 +90,28 @@ class Plan:
         if self.options.folds is not None:
             return self.options.folds
         return DEMO_REFIT_FOLDS if self.demo else REFIT_FOLDS
+
+    @property
+    def keep(self) -> int:
+        """Trials whose checkpoints stay until the test part is opened."""
+        return max(self.options.keep, len(self.known) if self.options.known_only else 0)
+
+    @property
+    def altered(self) -> str | None:
+        """How known configurations are trained otherwise than the space says; None: as it says.
+
+        Where they are experiments alone; a search may be as small as somebody likes.
+        """
+        if not self.options.known_only or self.demo:
+            return None
+        ways = []
+        if self.data.size != self.space.data.size:
+            ways.append(f"at {self.data.size} pixels a side, not {self.space.data.size}")
+        if self.most_epochs is not None:
+            ways.append(f"for {self.most_epochs} epochs at most")
+        if not ways:
+            return None
+        return f"Not trained as the space says: {', '.join(ways)}."
 
     @property
     def objective(self) -> Objective:
@@ -173,7 +200,8 @@ def make_plan(space: Space, options: Options, *, at_hand: Sequence[str] | None =
                          f"machine: {', '.join(here) or 'none'}.")  # fmt: skip
         fitting = [n for n in here if n in TABLE and TABLE[n].nearest_size(data.size) == data.size]
         models = frozenset((CONVNET, *fitting))
-    known = left_known(space, options, models, problems, notes)
+    left = left_known(space, options, models, problems, notes)
+    known = {name: one.params for name, one in left.items()}
     budget = space.budget
     caps = [options.epochs] if options.epochs is not None else []
     if demo:
@@ -191,6 +219,16 @@ def make_plan(space: Space, options: Options, *, at_hand: Sequence[str] | None =
         if not known:
             problems.append("--known-only has nothing to run: no known configuration is left")
         budget = replace(budget, trials=max(1, len(known)))
+        if options.weights == "none":
+            problems.append("--known-only trains configurations as they are, and --weights none "
+                            "would train others; --stand-in A=B runs them with a backbone whose "
+                            "weights can be had, and calls them so")  # fmt: skip
+        if options.minutes is None and budget.minutes is not None and not demo:
+            notes.append(
+                f"--known-only: the {budget.minutes:g} minutes of the space are those of a search, "
+                "and do not count here; --minutes does."
+            )
+            budget = replace(budget, minutes=None)
     if caps:
         if options.epochs is not None and options.epochs > budget.epochs:
             notes.append(
@@ -213,8 +251,9 @@ def make_plan(space: Space, options: Options, *, at_hand: Sequence[str] | None =
         raise OptionsError(together(problems))
     return Plan(
         space=space, options=options, data=data, budget=budget,
-        most_epochs=min(caps) if caps else None, known=known, models=models, demo=demo,
-        notes=tuple(notes),
+        most_epochs=min(caps) if caps else None, known=known,
+        published={} if demo else published_of(space, left, data.positive, notes), models=models,
+        demo=demo, notes=tuple(notes),
     )  # fmt: skip
 
 
@@ -227,7 +266,7 @@ def _here() -> list[str]:
 def _images(
     space: Space, options: Options, problems: list[str], notes: list[str]
 ) -> tuple[Images, bool]:
-    path = _path(space.data.path, options.data, notes)
+    path = place_of(space.data.path, options.data, notes)
     place = path.file if isinstance(path, Table) else path
     # A missing folder that no demo stands in for is told by xfer.data, with the other problems.
     missing = is_local(place) and not Path(place).exists()
@@ -239,35 +278,9 @@ def _images(
         changes = {**DEMO_IMAGES, "size": min(space.data.size, DEMO_SIZE)}
     changes |= {"positive": options.positive} if options.positive is not None else {}
     changes |= {"size": options.image_size} if options.image_size is not None else {}
+    changes |= {"test_share": options.test_share} if options.test_share is not None else {}
     try:
         return replace(space.data, **changes), demo
     except RecipeError as error:
         problems.append(str(error))
         return space.data, demo
-
-
-def _path(of_space: str | Table, asked: str | None, notes: list[str]) -> str | Table:
-    """Where the images are, absolute; what `--data` asked for replaces a table's file.
-
-    Where that is no table itself, the columns have no meaning, and it is said.
-    """
-    if not isinstance(of_space, Table):
-        return _absolute(of_space if asked is None else asked)
-    if asked is not None and _is_no_table(asked):
-        lost = "" if of_space.patient is None else f", patients ({of_space.patient!r}) among them"
-        notes.append(f"--data {asked} is no table: the space's columns do not apply{lost}.")
-        return _absolute(asked)
-    return replace(
-        of_space,
-        file=_absolute(of_space.file if asked is None else asked),
-        root=None if of_space.root is None else _absolute(of_space.root),
-    )
-
-
-def _is_no_table(path: str) -> bool:
-    built_in = path.startswith("builtin:")
-    return built_in or path.lower().endswith(".npz") or Path(path).expanduser().is_dir()
-
-
-def _absolute(path: str) -> str:
-    return str(Path(path).expanduser().absolute()) if is_local(path) else path

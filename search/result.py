@@ -43,6 +43,7 @@ def build_result(
     test: Mapping[str, Any] | None = None,
     gap: Mapping[str, Any] | None = None,
     controls: Mapping[str, Any] | None = None,
+    experiments: Sequence[Mapping[str, Any]] | None = None,
     finalists: Sequence[Mapping[str, Any]] | None = None,
     ensemble: Mapping[str, Any] | None = None,
     front: Sequence[Mapping[str, Any]] | None = None,
@@ -75,6 +76,8 @@ def build_result(
             part was not opened.
         gap: `metrics` (validation less test by name: `value`, `low`, `high`) and `caution`.
         controls: by name, the same of what the winner has to beat.
+        experiments: known configurations beside what a study reported of them, as
+            `search.experiments.experiments_told` gives them.
         finalists: trained again on folds: `number`, `name`, `mean`, `low`, `high`, `probability` of
             being best, `parameters`, `scores`.
         ensemble: of the finalists: `trials`, what `test` has, and `difference`, of which the
@@ -122,6 +125,7 @@ def build_result(
         "opened": opened,
         "ledger": ledger,
         "controls": None if controls is None else dict(controls),
+        "experiments": None if experiments is None else list(experiments),
         "finalists": None if finalists is None else list(finalists),
         "ensemble": None
         if ensemble is None

@@ -105,6 +105,11 @@ class RunDir:
         return self.root / "result.json"
 
     @property
+    def tested(self) -> Path:
+        """What was answered on the test part, image by image."""
+        return self.root / "tested.npz"
+
+    @property
     def test_opened(self) -> Path:
         """When the test part was opened, for which trial, and what came out."""
         return self.root / "test_opened.json"

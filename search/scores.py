@@ -31,6 +31,8 @@ class Measured:
     """As `search.result.with_intervals` gives them."""
     resampled: Resampled
     """The same with other patients."""
+    probabilities: np.ndarray
+    """float (images, classes): the answers."""
 
 
 def measured(
@@ -90,7 +92,7 @@ def measured(
             decided, labels, patients, subgroups, binary=threshold is not None
         )
         metrics |= {"subgroups": finite(by_name)} if by_name else {}
-    return Measured(metrics=metrics, resampled=drawn)
+    return Measured(metrics=metrics, resampled=drawn, probabilities=probabilities)
 
 
 def score(

@@ -21,6 +21,7 @@ from search.sentences import (
     subgroups_said,
 )
 from search.space import Budget
+from search.studied import Experiments, differences, heads, rows
 
 if TYPE_CHECKING:
     from xfer.data.dataset import Loading
@@ -90,6 +91,8 @@ def tell_findings(findings: Iterable[Finding], say: Say) -> None:
 
 def tell_end(run: RunDir, result: Mapping[str, Any], say: Say) -> None:
     """The answer, the numbers behind it, and where everything is."""
+    if result["experiments"]:
+        tell_experiments(result["experiments"], say)
     say("")
     say(result["answer"])
     test, best = result["test"], result["best"]
@@ -133,6 +136,19 @@ def tell_end(run: RunDir, result: Mapping[str, Any], say: Say) -> None:
         say(f"Threshold: {threshold['said']}")
     say(f"Model: {run.best}    python -m xfer.predict {run.best} IMAGE...")
     say(f"Report: {run.report}")
+
+
+def tell_experiments(experiments: Experiments, say: Say) -> None:
+    """Known configurations beside what a study reported of them, a row each."""
+    table = [heads(experiments), *rows(experiments, ends=False)]
+    widths = [max(len(row[i]) for row in table) for i in range(len(table[0]))]
+    say("")
+    say("Experiments on the test part, after the winner was chosen; intervals are in the report.")
+    for row in table:
+        cells = (f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True))
+        say(f"  {'  '.join(cells).rstrip()}")
+    for line in differences(experiments):
+        say(f"  {line}")
 
 
 def _refitted(result: Mapping[str, Any]) -> bool:

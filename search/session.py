@@ -22,6 +22,7 @@ from search.forecast import said
 from search.images import cut, cut_for_refits, load_images
 from search.joined import Joined, slots_of_cluster
 from search.keeping import keep_best_checkpoints
+from search.known_tests import refuse_unfinished
 from search.manifest import check_data, file_digest, new_manifest, resumed_manifest
 from search.messages import together
 from search.opening import Sealed
@@ -125,7 +126,7 @@ def _run(
     """Everything from the claimed folder on."""
     from search.running import Running
     from search.starting import start_ray
-    from search.study import Record, storage_told
+    from search.study import NEVER, Record, storage_told
     from xfer.data.audit import audit
 
     slots = measured.slots
@@ -168,6 +169,7 @@ def _run(
             folds=plan.options.folds,
             known=plan.known,
             minimise=plan.objective.minimise,
+            pruner=NEVER if plan.options.known_only else None,
             about={
                 "space": plan.space.path.name,
                 "objective": plan.objective.name,
@@ -195,8 +197,11 @@ def _run(
         )
         try:
             running.search(record, columns)
+            if plan.options.known_only:
+                refuse_unfinished(record.rows(), plan, name=run.name)
             refitted = running.refit(record.rows(), seconds_used=record.seconds_used)
             ray.close()
+            remarks = (plan.altered, *loading.marks, problem, refitted.mark)
             finished = finish(
                 run,
                 record.rows(),
@@ -206,11 +211,12 @@ def _run(
                 facts=found.facts,
                 sealed=sealed,
                 reopen_test=plan.options.reopen_test,
+                experiments=plan.options.known_only and folds is None,
                 folded=folded,
                 final=refitted.final,
                 ensemble=plan.refits,
                 refit_folds=refit_folds or folds or (),
-                remarks=[t for t in (*loading.marks, problem, refitted.mark) if t],
+                remarks=[t for t in remarks if t],
                 about={"run": run.name, "space": plan.space.path.name, "seed": plan.options.seed},
             )
         except KeyboardInterrupt:

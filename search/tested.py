@@ -40,13 +40,14 @@ class Tested:
     """float64 (n,): from which on an image counts as positive. NaN, all of them, where the most
     probable of several classes is the answer."""
     probabilities: np.ndarray
-    """float32 (n, images, classes): calibrated for the winner, the raw softmax for all others."""
+    """float64 (n, images, classes): calibrated for the winner, the raw softmax for all others.
+    In single precision very sure answers would tie at 1."""
     labels: np.ndarray
     """int64 (images,): positions in `classes`."""
     images: tuple[str, ...]
     """(images,): digests of the files."""
     patients: tuple[str, ...]
-    """(images,): whose they are."""
+    """(images,): digests of whose they are."""
     classes: tuple[str, ...]
     """(classes,): names; with a threshold there are two, and the positive one is the second."""
 
@@ -69,7 +70,7 @@ def write_tested(path: Path, tested: Tested) -> None:
         "names": np.array(tested.names, np.str_),
         "numbers": np.asarray(tested.numbers, np.int64),
         "thresholds": np.asarray(tested.thresholds, np.float64),
-        "probabilities": np.asarray(tested.probabilities, np.float32),
+        "probabilities": np.asarray(tested.probabilities, np.float64),
         "labels": np.asarray(tested.labels, np.int64),
         "images": np.array(tested.images, np.str_),
         "patients": np.array(tested.patients, np.str_),
@@ -122,7 +123,7 @@ def read_tested(path: Path) -> Tested:
     return Tested(
         numbers=arrays["numbers"].astype(np.int64),
         thresholds=arrays["thresholds"].astype(np.float64),
-        probabilities=arrays["probabilities"].astype(np.float32),
+        probabilities=arrays["probabilities"].astype(np.float64),
         labels=arrays["labels"].astype(np.int64),
         **texts,
     )

@@ -66,7 +66,7 @@ class Upkeep:
         rows = self._record.rows()
         write_trials(self._context, rows)
         keep_all_answers(run, rows, data, plan.objective, folds=self._folds)
-        keep_best_checkpoints(run, rows, keep=plan.options.keep, refits=plan.refits)
+        keep_best_checkpoints(run, rows, keep=plan.keep, refits=plan.refits)
         self._then(rows)
         ended = self._clock()
         self._next = ended + (ended - began) / SHARE

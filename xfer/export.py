@@ -26,6 +26,7 @@ from torch import Tensor
 
 from xfer.card import model_card
 from xfer.card_numbers import Metrics, Notes
+from xfer.data.builtin import is_drawn
 from xfer.data.decode import DECODER
 from xfer.errors import DataError, StoreError
 from xfer.evaluate.calibration import Calibration
@@ -118,7 +119,7 @@ def export(
         caution: why numbers on validation may be too good, as a sentence, for the card.
         calibration: makes probabilities of logits; None: softmax does.
         about: further lines for the card, by name: run, trial, seed, versions.
-        demo: the images were synthetic; always true of phantoms.
+        demo: the images were synthetic; always true of what is drawn.
 
     Returns:
         The folder, absolute.
@@ -141,7 +142,7 @@ def export(
     if MARKS in metrics:
         raise DataError(f"metrics must be of parts such as 'val' and 'test', got {MARKS!r}.")
     folder = folder.absolute()
-    demo = demo or data.images.path == "builtin:phantoms"
+    demo = demo or is_drawn(data.images.path)
     state = _state(net)
     positive = None if data.positive is None else data.classes[data.positive]
     said = "The answer is the class with the highest probability."

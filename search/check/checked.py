@@ -80,7 +80,7 @@ class Checked:
     """Optuna's distribution of each."""
     recipes: tuple[Recipe, ...]
     """Those of the known configurations, in their order, then some that were drawn: what the search
-    will train, as far as it can be foreseen."""
+    will train, as far as it can be foreseen; with --known-only none is drawn."""
     known: int
     """How many of them are known configurations."""
     samples: tuple[Sample, ...]
@@ -113,12 +113,13 @@ def check(
     drawn = [_walk(plan, number) for number in range(WALKS)]
     known_problems, known_notes, known_walks = check_known(plan, ranges(drawn), lines)
     walks = drawn + known_walks
+    trained = known_walks if plan.options.known_only else walks
     found = [
         *told_once([problem for walk in walks for problem in walk.problems], walks),
         *one_range(walks),
         *repeatable(plan, drawn, lines),
-        *buildable(plan, walks, lines),
-        *batches(walks, train_images),
+        *buildable(plan, trained, lines),
+        *batches(trained, train_images),
         *backbones_named(plan, drawn),
         *known_problems,
     ]
@@ -126,11 +127,11 @@ def check(
     for problem in dict.fromkeys(found):
         where = "" if problem.line is None else f"{plan.space.path.name}, line {problem.line}: "
         problems.append(where + problem.text)
-    backbones = _pretrained(walks)
+    backbones = _pretrained(trained)
     missing = _not_here(backbones)
     notes = [*plan.notes, *known_notes]
     notes += make_notes(plan, walks, classes=classes, prevalence=prevalence)
-    cost_problems, cost_notes = cost_findings(plan, walks, classes=classes)
+    cost_problems, cost_notes = cost_findings(plan, trained, classes=classes)
     problems += cost_problems
     notes += cost_notes
     if missing and plan.options.offline:
@@ -141,16 +142,17 @@ def check(
         notes.append(f"The weights of {missing} are not on this machine and will be fetched when "
                      "the search starts.")  # fmt: skip
     first = _recipes(plan, known_walks[::KNOWN_WALKS])  # one of each configuration
+    drawn_ones = _recipes(plan, drawn[: 2 * DRAWN : 2])
     return Checked(
         problems=tuple(problems),
         notes=tuple(notes),
         hyperparameters=tuple(_table(drawn)),
         ranges=ranges(walks),
-        recipes=(*first, *_recipes(plan, drawn[: 2 * DRAWN : 2])),
+        recipes=(*first, *([] if trained is known_walks else drawn_ones)),
         known=len(first),
         samples=tuple(_samples(plan, drawn, classes)),
         backbones=backbones,
-        interpolations=_interpolations(walks),
+        interpolations=_interpolations(trained),
     )
 
 

@@ -67,6 +67,8 @@ def inspect(plan: Plan) -> Inspection:
                 seed=SPLIT_SEED,
                 classes=source.classes if positive is None else ("the others", "positive"),
             )
+        if plan.options.test_share is not None and (wrong := _uncut(plan, source)):
+            problems = (wrong,)
     except DataError as error:
         problems = (str(error).removesuffix("."),)
     classes, prevalence = 2, None
@@ -86,6 +88,16 @@ def inspect(plan: Plan) -> Inspection:
     notes += [*splits.made, *splits.removed, *splits.marks] if splits else []
     checked = replace(checked, problems=problems + checked.problems, notes=tuple(notes))
     return Inspection(checked=checked, source=source, splits=splits, folds=folds)
+
+
+def _uncut(plan: Plan, source: Source) -> str | None:
+    """Why --test-share has nothing to cut; None where it has."""
+    if plan.options.resplit or all(item.split != "test" for item in source.items):
+        return None
+    return (
+        "--test-share is of a test part that is cut, and these images come with one: leave it out, "
+        "or have all parts cut anew with --resplit"
+    )
 
 
 def _train_images(splits: Splits | None, folds: tuple[Fold, ...] | None) -> int | None:

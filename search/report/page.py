@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from search.report.background import data, how
+from search.report.experiments import experiments
 from search.report.finalists import finalists, front
 from search.report.html import Html, element, joined
 from search.report.look import SCRIPT, STYLE
@@ -20,6 +21,7 @@ def page(reading: Reading) -> Html:
     sections = (
         head(reading),
         final_table(reading),
+        experiments(reading),
         threshold(reading),
         winner(reading),
         finalists(reading),

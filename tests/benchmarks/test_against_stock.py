@@ -78,7 +78,7 @@ def asked_of_us(work: Workload, place: Path) -> list[dict[str, Any]]:
     file = place / "space.py"
     file.write_text(space_text(work, work.trials, place / "data"))
     space = load_space(file)
-    plan = make_plan(space, Options(space=str(file), known_only=True))
+    plan = make_plan(space, Options(space=str(file)))
     assert list(plan.known) == [known_name(number) for number in range(len(work.trials))]
     assert plan.budget.trials == len(work.trials)
     found = []

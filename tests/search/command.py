@@ -11,6 +11,7 @@ ROOT = Path(__file__).parents[2]
 DUE = {
     "space.py", "manifest.json", "audit.json", "study.db", "trials.csv", "tensorboard",
     "checkpoints", "answers", "best", "report.html", "result.json", "test_opened.json",
+    "tested.npz",
 }  # fmt: skip
 """What a finished run leaves in its folder."""
 REFITS = "refits"

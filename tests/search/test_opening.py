@@ -34,6 +34,7 @@ def opened(run: RunDir, scored: list[str], model: Any = MODEL, **given: Any) -> 
 
     return open_test(
         run, model, score=lambda: read("winner"), compare=lambda: read("controls"),
+        experiment=lambda: read("experiments"),
         sealed=given.get("sealed", SEALED), reopen=given.get("reopen", False),
     )  # fmt: skip
 
@@ -42,18 +43,20 @@ def test_it_is_read_once_however_often_it_is_asked(run: RunDir) -> None:
     scored: list[str] = []
     first = opened(run, scored)
     again = opened(run, scored)
-    assert scored == ["winner", "controls"]
+    assert scored == ["winner", "controls", "experiments"]
     assert (again.test, again.controls) == (first.test, first.controls) != (None, None)
+    assert again.experiments == first.experiments == {"of": "experiments"}
     assert (again.times, again.marks) == (1, ())
 
 
-@pytest.mark.parametrize("fails", ["winner", "controls"])
+@pytest.mark.parametrize("fails", ["winner", "controls", "experiments"])
 def test_a_kill_in_the_middle_counts_once_and_loses_nothing(run: RunDir, fails: str) -> None:
     scored: list[str] = []
     with pytest.raises(Killed):
         opened(run, scored, fails=fails)
     [note] = read_openings(run)
-    assert ("test" in note) == (fails == "controls")
+    assert ("test" in note) == (fails != "winner")
+    assert ("controls" in note) == (fails == "experiments")
     done = opened(run, scored)
     assert scored.count("winner") == (2 if fails == "winner" else 1)
     assert done.test == {"of": "winner"}
@@ -68,7 +71,7 @@ def test_another_model_is_not_scored_unless_that_is_asked(
     scored: list[str] = []
     opened(run, scored)
     other = opened(run, scored, MODEL | change)
-    assert scored == ["winner", "controls"]
+    assert scored == ["winner", "controls", "experiments"]
     assert other.test is None
     assert "was opened for another model already (trial 3;" in other.marks[0]
     third = opened(run, scored, MODEL | change, reopen=True)

@@ -17,7 +17,7 @@ EVERYTHING = [
     "--workers", "2", "--gpus-per-trial", "0.5", "--address", "auto", "--cache-gb", "2.5",
     "--name", "x-2", "--out", "here", "--resume", "--keep", "5", "--storage", "sqlite:///s.db",
     "--dry-run", "--reopen-test", "--keep-splits", "--strict", "--folds", "4",
-    "--refits", "2",
+    "--refits", "2", "--stand-in", "a=b", "--stand-in", "c=d",
 ]  # fmt: skip
 
 
@@ -35,13 +35,14 @@ def test_every_flag_reaches_its_field() -> None:
         offline=True, known=("a, b", "c"), workers=2, gpus_per_trial=0.5, address="auto",
         cache_gb=2.5, name="x-2", out="here", resume=True, keep=5, storage="sqlite:///s.db",
         dry_run=True, reopen_test=True, keep_splits=True, strict=True, folds=4, refits=2,
+        stand_in=("a=b", "c=d"),
     )  # fmt: skip
     flags = {
         row[0].removeprefix("--").replace("-", "_") for rows in GROUPS.values() for row in rows
     }
     assert flags == {f.name for f in dataclasses.fields(Options)} - {"space", "given"}
-    assert options.given == flags - {"demo", "known_only", "resplit"}
-    assert parse(["spaces/x.py", "--resplit"]).resplit
+    assert options.given == flags - {"demo", "known_only", "resplit", "test_share"}
+    assert parse(["spaces/x.py", "--resplit", "--test-share", "0.3"]).test_share == 0.3
 
 
 def test_what_is_left_out_has_the_defaults() -> None:

@@ -16,7 +16,8 @@ import search.experiment
 from search.bridge import Bridge
 from search.controls import ENSEMBLE
 from search.errors import RunError, TrialsError
-from search.finish import Finished, finish
+from search.finish import finish
+from search.finished import Finished
 from search.images import cut_for_refits, load_images
 from search.keeping import finalists, keep_best_checkpoints
 from search.options import parse

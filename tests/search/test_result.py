@@ -136,8 +136,8 @@ def test_every_metric_has_its_ends_and_what_is_not_finite_is_null() -> None:
 
 KEYS = {
     "name", "answer", "demo", "seed", "objective", "trials", "interrupted", "marks", "best",
-    "threshold", "val", "test", "gap", "opened", "ledger", "controls", "finalists", "ensemble",
-    "front", "data", "seconds", "counters",
+    "threshold", "val", "test", "gap", "opened", "ledger", "controls", "experiments",
+    "finalists", "ensemble", "front", "data", "seconds", "counters",
 }  # fmt: skip
 
 

@@ -98,7 +98,8 @@ def test_a_gap_warns_where_nobody_knows_the_patients() -> None:
 
 RESULT: dict[str, Any] = {
     "answer": "Missed 1 of 50.", "test": None, "controls": None, "ensemble": None, "gap": None,
-    "threshold": None, "marks": [], "ledger": None, "finalists": None, "front": None,
+    "threshold": None, "marks": [], "ledger": None, "finalists": None, "experiments": None,
+    "front": None,
     "best": {
         "number": 12, "name": None, "epoch": 3, "params": {"lr": 0.1}, "corrected": None,
         "val": {"search_score": 0.9}, "skill": 0.75, "constant": 0.6, "chosen_by": "validation",

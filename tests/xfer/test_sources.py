@@ -442,7 +442,13 @@ def test_digits_are_scikit_learns():
         ("builtin:digits:7", "does not exist"),
         ("builtin:phantoms:few", "needs N in [20, 100000], got 'few'"),
         ("builtin:phantoms:3", "needs N in [20, 100000], got '3'"),
-        ("builtin:", "There are builtin:digits, builtin:phantoms, builtin:phantoms:N"),
+        ("builtin:brains:3", "builtin:brains:N needs N in [20, 100000], got '3'"),
+        ("builtin:brain", "did you mean 'builtin:brains'?"),
+        (
+            "builtin:",
+            "There are builtin:digits, builtin:phantoms, builtin:phantoms:N, "
+            "builtin:brains, builtin:brains:N",
+        ),
     ],
 )
 def test_an_unknown_built_in_name_is_told(name, said):

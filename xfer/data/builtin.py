@@ -1,8 +1,9 @@
 """Which images come with the project, or with what it depends on?
 
-`builtin:digits` are scikit-learn's 1,797 handwritten digits, 8 x 8, real. `builtin:phantoms` and
-`builtin:phantoms:N` are drawn (`xfer.data.phantoms`), N images in all, without a limit on where
-the project runs. Neither has splits of its own.
+`builtin:digits` are scikit-learn's 1,797 handwritten digits, 8 x 8, real. The others are drawn, N
+images in all, without a limit on where the project runs: `builtin:phantoms` and
+`builtin:phantoms:N` are 600 chests, or N (`xfer.data.phantoms`), `builtin:brains` and
+`builtin:brains:N` are 1,654 brains, or N (`xfer.data.brains`). None has splits of its own.
 """
 
 from __future__ import annotations
@@ -12,26 +13,38 @@ from difflib import get_close_matches
 import numpy as np
 
 from xfer.chunks import blake2b
+from xfer.data import brains, phantoms
 from xfer.data.items import Listing, unusable
-from xfer.data.phantoms import VERSION, draw_phantom, plan_phantoms
 
 PREFIX = "builtin:"
-_NAMES = ("builtin:digits", "builtin:phantoms", "builtin:phantoms:N")
-_PHANTOMS = 600
-_MOST_PHANTOMS = 100_000
+_NAMES = (
+    "builtin:digits", "builtin:phantoms", "builtin:phantoms:N", "builtin:brains",
+    "builtin:brains:N",
+)  # fmt: skip
+_DRAWN = {"phantoms": 600, "brains": sum(brains.COUNTS.values())}
+"""Images where no number is given."""
+_MOST = 100_000
+
+
+def is_drawn(path: object) -> bool:
+    """Whether these are images that the project draws: nothing about them is about real ones.
+
+    >>> is_drawn("builtin:phantoms:60"), is_drawn("builtin:digits"), is_drawn("data/brains")
+    (True, False, False)
+    """
+    return isinstance(path, str) and path.startswith(tuple(f"{PREFIX}{name}" for name in _DRAWN))
 
 
 def list_builtin(path: str, *, seed: int) -> Listing:
     """The images under a `builtin:` name; an unknown name stands in `problems`."""
-    name, _, count = path.removeprefix(PREFIX).partition(":")
-    if name == "digits" and not count:
+    name, _, text = path.removeprefix(PREFIX).partition(":")
+    if name == "digits" and not text:
         return _digits()
-    if name == "phantoms":
-        if not count:
-            return _phantoms(_PHANTOMS, seed)
-        if count.isdecimal() and 20 <= int(count) <= _MOST_PHANTOMS:
-            return _phantoms(int(count), seed)
-        problem = f"builtin:phantoms:N needs N in [20, {_MOST_PHANTOMS}], got {count!r}"
+    if name in _DRAWN:
+        count = int(text) if text.isdecimal() else _DRAWN[name] if not text else 0
+        if 20 <= count <= _MOST:
+            return (_phantoms if name == "phantoms" else _brains)(count, seed)
+        problem = f"builtin:{name}:N needs N in [20, {_MOST}], got {text!r}"
     else:
         near = get_close_matches(path, _NAMES, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else "."
@@ -58,7 +71,7 @@ def _digits() -> Listing:
 
 
 def _phantoms(count: int, seed: int) -> Listing:
-    plan = plan_phantoms(count, seed=seed)
+    plan = phantoms.plan_phantoms(count, seed=seed)
     return Listing(
         name=f"builtin:phantoms:{count}",
         names=[f"{phantom.label}/{phantom.file_name}" for phantom in plan],
@@ -66,6 +79,20 @@ def _phantoms(count: int, seed: int) -> Listing:
         splits=[None] * count,
         patients=[phantom.patient for phantom in plan],
         has_file_names=True,
-        read=lambda i: draw_phantom(plan[i]),
-        digest=lambda i: blake2b(f"phantom {VERSION} {plan[i]}".encode()),
+        read=lambda i: phantoms.draw_phantom(plan[i]),
+        digest=lambda i: blake2b(f"phantom {phantoms.VERSION} {plan[i]}".encode()),
+    )
+
+
+def _brains(count: int, seed: int) -> Listing:
+    plan = brains.plan_brains(count, seed=seed)
+    return Listing(
+        name=f"builtin:brains:{count}",
+        names=[f"{brain.label}/{brain.file_name}" for brain in plan],
+        classes=[brain.label for brain in plan],
+        splits=[None] * count,
+        patients=[brain.patient for brain in plan],
+        has_file_names=True,
+        read=lambda i: brains.draw_brain(plan[i]),
+        digest=lambda i: blake2b(f"brain {brains.VERSION} {plan[i]}".encode()),
     )

@@ -23,7 +23,7 @@ from xfer.models.templates import own_what_changes, template_of
 from xfer.models.thaw import lr_factors, thaw
 from xfer.models.weights import preprocessing
 from xfer.numerics import seed_of
-from xfer.recipe import ConvNet, Pretrained, Recipe
+from xfer.recipe import ConvNet, Pool, Pretrained, Recipe
 from xfer.tensorfile import Place
 
 Shape = tuple[int, ...]
@@ -162,14 +162,20 @@ def name_problems(recipe: Recipe, *, size: int) -> list[str]:
     model = recipe.model
     if isinstance(model, ConvNet):
         return []
+    names = Pretrained(model.name, train=model.train, cut_after=model.cut_after)
+    return list(_name_problems(names, recipe.head.pool, size))
+
+
+@lru_cache(maxsize=256)  # building a backbone takes .1 to .4 s; rates and modes name nothing
+def _name_problems(model: Pretrained, pool: Pool, size: int) -> tuple[str, ...]:
     try:
         with torch.device("meta"):
             built = _backbone(model, size=size, channels=3)
-            build_pool(recipe.head.pool, tokens=built.tokens)
+            build_pool(pool, tokens=built.tokens)
         thaw(model, built.module, built.blocks)
     except RecipeError as error:
-        return [str(error)]
-    return []
+        return (str(error),)
+    return ()
 
 
 @dataclass(frozen=True, eq=False)

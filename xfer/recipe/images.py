@@ -60,7 +60,7 @@ class Images:
 
     path: str | Table
     """A folder of class folders (with or without train, val, test above them), a MedMNIST-style
-    `.npz`, one of `builtin:digits`, `builtin:phantoms`, or a `Table`."""
+    `.npz`, one of `builtin:digits`, `builtin:phantoms`, `builtin:brains`, or a `Table`."""
     positive: str | None = field(default=None, kw_only=True)
     """The class that must not be missed; all others together are the negatives. None: every class
     is predicted, by its own output."""
