@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from search.comparison import Comparison, Line
-from search.comparison_table import metric_name, number
+from search.comparison_table import metric_name
 from search.finished_run import FinishedRun
 
 MOST_NAMES = 6
@@ -127,13 +127,6 @@ def _reported(comparison: Comparison) -> Iterable[str]:
         "Published: the study's own number, of other images and trainings, so there is no verdict;"
         " Wilson's 95 % interval where it gave a matrix, and a difference only then."
     )
-    for line in with_reported:
-        assert line.reported is not None
-        if line.reported.stated is not None:
-            yield (
-                f"{line.contender.name}: the study says {number(line.reported.stated)}, its matrix "
-                f"{number(line.reported.value)}."
-            )
 
 
 def _unfinished(lines: Sequence[Line]) -> Iterable[str]:

@@ -32,7 +32,7 @@ class Training:
 
     run: FinishedRun
     probabilities: np.ndarray
-    """float32 (images, classes), in the order of the sheet."""
+    """float64 (images, classes), in the order of the sheet."""
     threshold: float | None
     """From which on an image counts as positive; None: the most probable class counts."""
 
@@ -74,8 +74,8 @@ def gather(runs: Sequence[FinishedRun]) -> tuple[list[Contender], list[str]]:
         sheet, order = sheets[id(run)]
         for experiment in run.experiments or ():
             name = experiment["name"]
-            setting = {"test images": sheet.images} | run.setting(name)
-            row = next((row for its, row in found.get(name, ()) if its == setting), None)
+            setting = {"test images": sheet.images} | run.setting(experiment)
+            row = next((row for its, row in found.get(name, ()) if _same(its, setting)), None)
             if row is None:
                 row = Contender(name=name, winner=False, sheet=sheet)
                 found.setdefault(name, []).append((setting, row))
@@ -95,6 +95,14 @@ def gather(runs: Sequence[FinishedRun]) -> tuple[list[Contender], list[str]]:
     return rows, problems
 
 
+def _same(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether all that is known of both is the same; one that was never begun has no recipe."""
+    return all(
+        value == other[key] or (key == "recipe" and None in (value, other[key]))
+        for key, value in one.items()
+    )
+
+
 def _of(row: Contender) -> str:
     runs = [each.run.label for each in row.trainings] or [run for run, _ in row.unfinished]
     return ", ".join(runs)
@@ -104,15 +112,15 @@ def _add(
     row: Contender, run: FinishedRun, experiment: Mapping[str, Any], order: np.ndarray
 ) -> None:
     name = experiment["name"]
-    row.published = row.published or experiment.get("published")
-    row.differs = row.differs or experiment.get("differs") or ""
-    if experiment.get("trained") is not None:
+    row.published = row.published or experiment["published"]
+    row.differs = row.differs or experiment["differs"]
+    if experiment["trained"] is not None:
         row.trained.add(experiment["trained"])
     if experiment["test"] is None:
-        ended = experiment.get("ended") or "no answers"
-        row.unfinished.append((run.label, f"{experiment.get('state')}: {ended}"))
+        why = experiment["untested"] or f"{experiment['state']}: {experiment['ended']}"
+        row.unfinished.append((run.label, why.rstrip(".")))
         return
-    row.seconds.append(float(experiment.get("seconds") or 0.0))
+    row.seconds.append(experiment["seconds"])
     row.trainings.append(_training(run, run.tested.names.index(name, 1), order))
 
 
@@ -130,11 +138,8 @@ def _winner(run: FinishedRun, sheet: Sheet, order: np.ndarray) -> Contender:
 
 
 def _training(run: FinishedRun, place: int, order: np.ndarray) -> Training:
-    import numpy as np
-
     tested = run.tested
-    # Probabilities were rounded to float32; a threshold that is one of them is rounded alike.
-    threshold = float(np.float32(tested.thresholds[place])) if tested.binary else None
+    threshold = float(tested.thresholds[place]) if tested.binary else None
     return Training(run=run, probabilities=tested.probabilities[place][order], threshold=threshold)
 
 

@@ -12,8 +12,14 @@ from typing import Any
 from search.errors import RunError
 from search.messages import near
 from search.rundir import RunDir
-from search.tested import TESTED, Tested, read_tested
+from search.tested import Tested, read_tested
 from search.trials_csv import CsvRow, read_trials_csv
+
+_DUE = (
+    "name", "state", "ended", "trained", "seconds", "recipe", "test", "untested", "published",
+    "differs",
+)  # fmt: skip
+"""What is read of an experiment in result.json."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -46,26 +52,20 @@ class FinishedRun:
     @property
     def experiments(self) -> Sequence[Mapping[str, Any]] | None:
         """Known configurations, where nothing else was trained; None: it was a search."""
-        return self.result.get("experiments")
+        return self.result["experiments"]
 
-    def setting(self, name: str) -> dict[str, Any]:
-        """With what a known configuration was trained, seed and machine apart, by what it is."""
+    def setting(self, experiment: Mapping[str, Any]) -> dict[str, Any]:
+        """With what an experiment was trained, seed and machine apart, by what it is.
+
+        Args:
+            experiment: of `experiments`.
+        """
         plan = self.manifest["plan"]
-        options = plan.get("options", {})
-        images = {key: value for key, value in plan.get("data", {}).items() if key != "path"}
-        chosen = plan["known"].get(name) or {}
-        files = self.manifest.get("weights") or {}
         return {
-            "configuration": chosen,
-            "space file": self.manifest["space"]["digest"],
+            "recipe": experiment["recipe"],
             "images or parts": self.manifest["data"]["digest"],
-            "way of decoding": images,
-            "epochs": [plan.get("most_epochs"), plan.get("budget", {}).get("epochs")],
-            "weights": [
-                options.get("weights"),
-                *(files[value]["digest"] for value in chosen.values() if _named(value, files)),
-            ],
-            "folds": options.get("folds"),
+            "way of decoding": {k: value for k, value in plan["data"].items() if k != "path"},
+            "folds": plan["options"]["folds"],
         }
 
 
@@ -106,7 +106,7 @@ def _read(folder: Path) -> FinishedRun:
     result = _document(run.result)
     if result.get("interrupted"):
         raise _unfinished(run, manifest)
-    tested = read_tested(run.root / TESTED)
+    tested = read_tested(run.tested)
     _check_whole(run, result, manifest, tested)
     try:
         trials = tuple(read_trials_csv(run.trials.read_text(encoding="utf-8")))
@@ -120,11 +120,6 @@ def _read(folder: Path) -> FinishedRun:
         trials=trials,
         tested=tested,
     )
-
-
-def _named(value: object, files: Mapping[str, Any]) -> bool:
-    """Whether a hyperparameter's value is a backbone whose weights the manifest has."""
-    return isinstance(value, str) and value in files
 
 
 def _document(path: Path) -> Mapping[str, Any]:
@@ -150,13 +145,13 @@ def _check_whole(
 ) -> None:
     """Raises RunError where files of a run do not say what they must, or not the same."""
     try:
-        for part in (manifest["space"]["digest"], manifest["data"]["digest"], result["name"]):
-            str(part)
-        dict(manifest["plan"]["known"])
+        experiments = result["experiments"] or ()
+        for experiment in experiments:
+            list(map(experiment.__getitem__, _DUE))
+        plan, digest = manifest["plan"], manifest["data"]["digest"]
+        list(map(str, (plan["data"], plan["options"]["folds"], digest, result["name"])))
         int(result["seed"])
-        told = {
-            each["name"] for each in result.get("experiments") or () if each["test"] is not None
-        }
+        told = {each["name"] for each in experiments if each["test"] is not None}
     except (KeyError, TypeError, ValueError) as error:
         raise RunError(
             f"{run.root} cannot be read: {type(error).__name__} {error} in {run.result.name} or "
@@ -166,6 +161,6 @@ def _check_whole(
     if told != answered:
         other = ", ".join(map(repr, sorted(told ^ answered)))
         raise RunError(
-            f"{run.root}: {run.result.name} and {TESTED} are of different openings of the test "
-            f"part; only one has {other}. Copy both again from where the run was made"
+            f"{run.root}: {run.result.name} and {run.tested.name} are of different openings of the "
+            f"test part; only one has {other}. Copy both again from where the run was made"
         )

@@ -4,14 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import sqrt
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from xfer.evaluate.independent import Apart
-
-ROUNDED = 0.0051
-"""How far a number of two digits may be from the one that its matrix gives."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,45 +22,32 @@ class Reported:
     """Of Wilson's 95 % interval on the study's test images; None: it gave no matrix."""
     high: float | None
     """Likewise."""
-    stated: float | None
-    """What the study says, where that is another number than its own matrix gives."""
 
 
 def reported(published: Mapping[str, Any] | None, metric: str) -> Reported | None:
-    """A metric as a study has it; None where it has none.
+    """A metric as a study has it, or as its matrix gives it; None where neither does.
 
-    Where it gave a matrix, `[[tn, fp], [fn, tp]]`, its number and interval are of that.
+    Args:
+        published: as result.json has it: by metric `value`, `low` and `high`, or `from` and `to`;
+            and `matrix`, `[[tn, fp], [fn, tp]]`.
+        metric: its name.
 
-    >>> told = {"accuracy": 0.96, "matrix": [[216, 22], [9, 632]]}
-    >>> found = reported(told, "accuracy")
+    >>> found = reported({"matrix": [[216, 22], [9, 632]]}, "accuracy")
     >>> round(found.value, 4), round(found.low, 3), round(found.high, 3)
     (0.9647, 0.95, 0.975)
+    >>> reported({"accuracy": {"from": 0.6, "to": 0.7}, "matrix": None}, "accuracy").range
+    (0.6, 0.7)
     """
-    if not published:
+    if published is None:
         return None
-    stated, ends = _stated(published.get(metric))
-    matrix = published.get("matrix")
-    if matrix is not None:
-        value, low, high = _of_matrix(matrix, metric)
-        if value is not None:
-            other = stated is not None and abs(stated - value) > ROUNDED
-            return Reported(
-                value=value, range=None, low=low, high=high, stated=stated if other else None
-            )
-    if stated is None and ends is None:
+    if published["matrix"] is not None:
+        return _of_matrix(published["matrix"], metric)
+    told = published.get(metric)
+    if told is None:
         return None
-    return Reported(value=stated, range=ends, low=None, high=None, stated=None)
-
-
-def _stated(given: Any) -> tuple[float | None, tuple[float, float] | None]:
-    """A number, or a range, as result.json has them: bare, or by `value`, `low` and `high`."""
-    if isinstance(given, Mapping):
-        if given.get("value") is not None:
-            return float(given["value"]), None
-        given = [given.get("low"), given.get("high")]
-    if isinstance(given, list | tuple):
-        return (None, None) if None in given else (None, (float(given[0]), float(given[1])))
-    return (None if given is None else float(given)), None
+    if "from" in told:
+        return Reported(value=None, range=(told["from"], told["to"]), low=None, high=None)
+    return Reported(value=told["value"], range=None, low=told["low"], high=told["high"])
 
 
 def apart_from(ours: tuple[float, float, float], theirs: Reported | None) -> Apart | None:
@@ -81,12 +64,19 @@ def apart_from(ours: tuple[float, float, float], theirs: Reported | None) -> Apa
     return apart(ours, (theirs.value, theirs.low, theirs.high))
 
 
-def _of_matrix(matrix: Any, metric: str) -> tuple[float | None, float | None, float | None]:
-    """Value, and the ends of its interval where it is a share of images or the mean of two."""
+def _of_matrix(matrix: Any, metric: str) -> Reported | None:
+    """With an interval where it is a share of images, or the mean of two; None: it is of scores."""
+    import numpy as np
+
     from xfer.evaluate import confusion as of
+    from xfer.evaluate.independent import apart
     from xfer.evaluate.intervals import wilson
 
     (tn, fp), (fn, tp) = matrix
+
+    def share(found: int, images: int) -> tuple[float, float, float]:
+        return (found / images if images else 0.0, *wilson(found, images))
+
     shares = {
         "accuracy": (tp + tn, tp + tn + fp + fn),
         "recall": (tp, tp + fn),
@@ -94,23 +84,17 @@ def _of_matrix(matrix: Any, metric: str) -> tuple[float | None, float | None, fl
         "precision": (tp, tp + fp),
     }
     if metric in shares:
-        found, images = shares[metric]
-        return found / images if images else 0.0, *wilson(found, images)
+        value, low, high = share(*shares[metric])
+        return Reported(value=value, range=None, low=low, high=high)
     if metric == "balanced_accuracy":
-        halves = [_of_matrix(matrix, name) for name in ("recall", "specificity")]
-        value = sum(half[0] or 0.0 for half in halves) / 2
-        below, above = (
-            sqrt(sum(((half[0] or 0.0) - (half[end] or 0.0)) ** 2 for half in halves)) / 2
-            for end in (1, 2)
-        )
-        return value, value - below, value + above
-    import numpy as np
-
+        # Half of recall less the share of false alarms, and a half.
+        youden = apart(share(tp, tp + fn), share(fp, tn + fp))
+        value, low, high = ((1 + end) / 2 for end in (youden.value, youden.low, youden.high))
+        return Reported(value=value, range=None, low=low, high=high)
     counts = of.Confusion(
         tp=np.asarray(tp), fp=np.asarray(fp), fn=np.asarray(fn), tn=np.asarray(tn)
     )
-    if metric == "f1":
-        return float(of.fbeta(counts, 1.0)), None, None
-    if metric == "mcc":
-        return float(of.mcc(counts)), None, None
-    return None, None, None
+    by_name = {"f1": of.fbeta(counts, 1.0), "mcc": of.mcc(counts)}
+    if metric not in by_name:
+        return None
+    return Reported(value=float(by_name[metric]), range=None, low=None, high=None)

@@ -26,7 +26,7 @@ def answers(
     hard: np.ndarray | None = None,
     classes: int = 2,
 ) -> np.ndarray:
-    """float32 (images, classes): a share `accuracy` is answered right, as nearly as can be.
+    """float64 (images, classes): a share `accuracy` is answered right, as nearly as can be.
 
     Those for which `hard` (images,) and chance are highest are not.
     """
@@ -38,7 +38,7 @@ def answers(
     sure = generator.uniform(0.55, 0.99, len(labels))
     given = np.repeat(((1 - sure) / (classes - 1))[:, None], classes, axis=1)
     given[np.arange(len(labels)), said] = sure
-    return given.astype(np.float32)
+    return given
 
 
 def experiment(number: int, name: str, **changes: Any) -> dict[str, Any]:
@@ -47,7 +47,7 @@ def experiment(number: int, name: str, **changes: Any) -> dict[str, Any]:
         "number": number, "name": name, "state": "complete", "ended": "all epochs",
         "trained": 20_990, "epochs": 8, "seconds": 75.0, "search_score": 0.9,
         "test": {"accuracy": {"value": 0.9, "low": 0.8, "high": 0.95}},
-        "published": None, "differs": "",
+        "recipe": f"recipe of {name}", "untested": None, "published": None, "differs": "",
     } | changes  # fmt: skip
 
 
@@ -114,16 +114,13 @@ def write_run(
         "finalists": None, "experiments": None if search else experiments,
     }  # fmt: skip
     (folder / "result.json").write_text(json.dumps(content | dict(result or {})))
-    known = {each["name"]: {"model": "resnet18"} for each in experiments}
     about = {
         "plan": {
-            "options": {"space": "spaces/beans.py", "weights": None, "folds": None},
+            "options": {"space": "spaces/beans.py", "folds": None},
             "data": {"path": "/data/beans", "size": 224},
-            "most_epochs": None, "budget": {"epochs": 20}, "known": {} if search else known,
         },
-        "space": {"digest": "5ba1"}, "data": {"digest": "da7a", "images": 1000},
-        "weights": {"resnet18": {"file": "/weights/resnet18", "digest": "3e16"}},
-    }  # fmt: skip
+        "data": {"digest": "da7a", "images": 1000},
+    }
     (folder / "manifest.json").write_text(json.dumps(about | dict(manifest or {})))
     (folder / "trials.csv").write_text(
         "number,name,state,value,skill,best_epoch,epochs,seconds,ended\n"

@@ -11,6 +11,8 @@ from finished_runs import answers, labels_of, write_run
 
 from search.compare import compared, main
 from search.comparison import Comparison, Line
+from search.known_tests import published_told
+from search.space import Published
 from xfer.evaluate.bootstrap import intervals
 from xfer.evaluate.independent import apart
 from xfer.evaluate.intervals import wilson
@@ -19,11 +21,9 @@ from xfer.evaluate.resampled import resample_binary
 LABELS = labels_of(300)
 HARD = np.random.default_rng(9).normal(size=300)
 A1 = {
-    "published": {
-        "accuracy": None, "precision": 0.9664, "recall": 0.986, "matrix": [[216, 22], [9, 632]]
-    },
+    "published": published_told(Published(matrix=((216, 22), (9, 632)))),
     "differs": "size 256 in place of 255.",
-}  # fmt: skip
+}
 
 
 def given(seed: int = 0, **accuracies: float) -> dict[str, np.ndarray]:
@@ -107,11 +107,11 @@ def test_answers_are_put_in_order_whatever_that_of_the_files(tmp_path: Path) -> 
 
 
 def test_the_winner_decides_at_its_own_threshold(tmp_path: Path) -> None:
-    probabilities = np.array([[0.6, 0.4]] * 150 + [[0.65, 0.35]] * 150, np.float32)[::-1]
+    probabilities = np.array([[0.6, 0.4]] * 150 + [[0.65, 0.35]] * 150)[::-1]
     run = write_run(
         tmp_path / "mine", {"x": probabilities}, search=True, threshold=0.4, winner=probabilities
     )
-    assert compare(run, metric="recall").lines[0].value == 1.0  # 0.4 is not below float32(0.4)
+    assert compare(run, metric="recall").lines[0].value == 1.0
     known = write_run(tmp_path / "known", {"x": probabilities})
     assert compare(known, metric="recall").lines[0].value == 0.0
 
@@ -164,11 +164,27 @@ def test_other_images_are_not_paired_and_rows_of_their_own(
 
 def test_other_settings_are_other_rows(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     one = write_run(tmp_path / "one", given(A=0.9))
-    data = {"data": {"path": "/elsewhere", "size": 128}, "known": {"A": {"model": "resnet18"}}}
-    two = write_run(tmp_path / "two", given(1, A=0.9), manifest={"plan": data}, seed=0)
+    plan = {"data": {"path": "/elsewhere", "size": 128}, "options": {"folds": None}}
+    two = write_run(
+        tmp_path / "two", given(1, A=0.9), manifest={"plan": plan}, seed=0,
+        entries={"A": {"recipe": "another"}},
+    )  # fmt: skip
     text = said(capsys, one, two)
-    assert "they differ in way of decoding, epochs." in text
+    assert "they differ in recipe, way of decoding." in text
     assert "A of two" in text
+
+
+def test_the_same_images_elsewhere_are_the_same_row(tmp_path: Path) -> None:
+    plan = {"data": {"path": "/elsewhere", "size": 224}, "options": {"folds": None}}
+    one = write_run(tmp_path / "one", given(A=0.9))
+    two = write_run(tmp_path / "two", given(1, A=0.9), manifest={"plan": plan}, seed=1)
+    three = write_run(
+        tmp_path / "three", given(2, B=0.9), seed=2,
+        entries={"A": {"state": "waiting", "ended": "", "recipe": None}},
+    )  # fmt: skip
+    found = compare(one, two, three)
+    assert [line.contender.name for line in found.lines] == ["A", "B"]
+    assert len(found.lines[0].contender.trainings) == 2
 
 
 def test_several_classes_are_compared_by_the_most_probable(tmp_path: Path) -> None:
@@ -189,13 +205,17 @@ def test_several_classes_are_compared_by_the_most_probable(tmp_path: Path) -> No
 def test_what_was_not_finished_has_a_row_and_a_reason(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    lost = {"E8": {"state": "infeasible", "ended": "out of memory", "trained": 134_260_544}}
+    lost = {
+        "E8": {"state": "infeasible", "ended": "out of memory", "trained": 134_260_544},
+        "E7": {"untested": "its checkpoint is gone."},
+    }
     runs = [
         write_run(tmp_path / f"r{s}", given(s, A=0.9, B=0.8), entries=lost, seed=s)
         for s in range(2)
     ]
     text = said(capsys, *runs)
     assert "E8 has no answers in r0, r1 (infeasible: out of memory)." in text
+    assert "E7 has no answers in r0, r1 (its checkpoint is gone)." in text
     assert "134,260,544" in text
     refused = said(capsys, *runs, "--against", "E8", code=2)
     assert "--against 'E8' was finished in no run: choose another row" in refused
@@ -208,7 +228,7 @@ def test_what_was_not_finished_has_a_row_and_a_reason(
 def test_the_studys_number_stands_beside_with_its_interval_and_no_verdict(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    other = {"published": {"accuracy": [0.6, 0.7]}}
+    other = {"published": published_told(Published(accuracy=(0.6, 0.7)))}
     run = write_run(tmp_path / "one", given(A1=0.9, B=0.7), entries={"A1": A1, "B": other})
     line = at(compare(run), "A1")
     assert line.reported is not None
@@ -244,12 +264,12 @@ def test_other_metrics_follow_from_the_matrix(
     assert compare(run, metric="auroc").lines[0].reported is None
 
 
-def test_a_study_that_contradicts_its_matrix_is_told(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    wrong = {"published": {"accuracy": 0.93, "matrix": [[216, 22], [9, 632]]}}
-    text = said(capsys, write_run(tmp_path / "one", given(A=0.9, B=0.8), entries={"A": wrong}))
-    assert "A: the study says .930, its matrix .965." in text
+def test_a_number_without_a_matrix_has_no_interval(tmp_path: Path) -> None:
+    told = {"published": published_told(Published(accuracy=0.9295))}
+    line = compare(write_run(tmp_path / "one", given(A4=0.9), entries={"A4": told})).lines[0]
+    assert line.reported is not None
+    assert (line.reported.value, line.reported.low) == (0.9295, None)
+    assert line.less_reported is None
 
 
 # --------------------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ TWO = Tested(
     numbers=np.array([1, 0, 2]),
     thresholds=np.array([0.3, 0.5, 0.5]),
     probabilities=np.array(
-        [[[0.2, 0.8], [0.5, 0.5]], [[1, 0], [0, 1]], [[0.1, 0.9], [0.25, 0.75]]], np.float32
+        [[[0.2, 0.8], [0.5, 0.5]], [[1, 0], [0, 1]], [[0.1, 0.9], [0.25, 0.75]]]
     ),
     labels=np.array([1, 0]),
     images=("a1", "b2"),
@@ -39,7 +39,7 @@ def test_what_was_written_is_read(tmp_path: Path) -> None:
     assert same(read, TWO)
     assert read.binary
     assert isinstance(read.names, tuple)
-    assert read.probabilities.dtype == np.float32
+    assert read.probabilities.dtype == np.float64
     assert [each.name for each in tmp_path.iterdir()] == ["tested.npz"]
 
 

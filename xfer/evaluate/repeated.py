@@ -49,6 +49,10 @@ def interval(
     Wilson's interval on the number of images of which such a share would have the variance. Of one
     training it is what `xfer.evaluate.bootstrap.intervals` gives. (NaN, NaN) where the metric is.
 
+    Measured, coverage (1,000 samples, 300 images of 300 or 100 patients, accuracy .88, no other
+    configuration): .94 to .98 for three and five trainings that spread by 0 to .03, and for two
+    that spread by up to .01; .925 for two that spread by .03.
+
     Args:
         measured: the metric.
         confidence: of the interval.
