@@ -353,7 +353,7 @@ REFUSED: list[tuple[str, list[str], list[str]]] = [
          "no images at ", "Did you mean "],
     ),
     ("nothing", [], ["--data is missing", "NAME is missing"]),
-    ("a keyword", ["class", "--data", "photos"], ["NAME must be letters, digits and _"]),
+    ("no word", ["...", "--data", "photos"], ["NAME must be letters, digits and _"]),
     ("two names", ["a", "b", "--data", "photos"], ["'b' is one word too many"]),
     ("a value is missing", ["a", "--data"], ["argument --data: expected one argument."]),
     ("no folder", ["a", "--data", "photos", "--out", "no/a.py"], ["there is no folder no"]),
