@@ -7,6 +7,7 @@ import sys
 import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow
@@ -52,7 +53,7 @@ def picture(file: Path, *, side: int = 40, gray: bool = False, wide: int = 0) ->
 
 
 def photos(
-    folder: str, classes: dict[str, int], *, name: str = "photo{:03d}.jpg", **how: int
+    folder: str, classes: dict[str, int], *, name: str = "photo{:03d}.jpg", **how: Any
 ) -> None:
     """A folder of class folders."""
     for label, count in classes.items():
@@ -519,7 +520,7 @@ def test_patients_are_found_where_names_say_so(
 
 @given(st.integers(0, 2000))
 def test_a_target_recall_can_be_vouched_for_with_some_missed(positives: int) -> None:
-    found = target(positives)
+    found = target(positives, positives // 5)
     if found is None:
         assert may_miss(TARGETS[-1], positives) < 2
         return
