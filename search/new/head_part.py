@@ -83,11 +83,8 @@ def objective_lines(seen: Seen, choices: Choices) -> Iterator[str]:
     if seen.positive is None:
         yield from comment(
             "What a good answer is: the share of each class's images that are recognised, averaged"
-            " over the classes, so that a rare class counts as much as a frequent one. With a"
-            " class that must not be missed (positive= above) take instead:"
+            " over the classes, so that a rare class counts as much as a frequent one."
         )
-        yield '# Objective("recall_weighted", recall_weight=0.75, threshold=TargetRecall(0.95))'
-        yield "# and add TargetRecall to the names that are imported above."
         yield 'OBJECTIVE = Objective("balanced_accuracy")'
         return
     from xfer.evaluate.objectives import cost_ratio

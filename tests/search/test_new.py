@@ -128,8 +128,8 @@ def test_three_classes_count_alike(capsys: pytest.CaptureFixture[str]) -> None:
     assert space.data.positive is None
     assert space.objective.name == "balanced_accuracy"
     text = Path("spaces/mine.py").read_text()
-    assert '    # positive="angular",' in text
-    assert "TargetRecall(0.95))" in text
+    assert "have another space written, with --positive and its name" in said()
+    assert "TargetRecall" not in text
     assert "nothing is done about it" in text
     assert "balance=" not in text
     formatted("spaces/mine.py")
