@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import keyword
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -95,11 +94,10 @@ def _parser() -> _Parser:
 def _file(name: str | None, out: str | None, problems: list[str]) -> Path | None:
     if name is None:
         problems.append(f"NAME is missing: what is the space to be called? {_EXAMPLE}")
-    elif not name.isidentifier() or keyword.iskeyword(name):
+    elif not name.isidentifier():
         stem = re.sub(r"\W+", "_", Path(name).name.removesuffix(".py")).strip("_")
         stem = f"_{stem}" if stem[:1].isdigit() else stem
-        good = stem.isidentifier() and not keyword.iskeyword(stem)
-        meant = f"; {stem} would do" if good else ""
+        meant = f"; {stem} would do" if stem.isidentifier() else ""
         problems.append(
             f"NAME must be letters, digits and _, and begin with no digit, got {name!r}{meant}"
         )

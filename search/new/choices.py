@@ -67,6 +67,8 @@ class Target:
     """Images, or patients, on whose answers the threshold will be chosen, about."""
     missed: int
     """How many of them may be missed in doing so."""
+    alone: int
+    """Likewise those of validation: on them it is chosen where no trial is trained again."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,7 +117,7 @@ def choose(seen: Seen, machine: Machine) -> Choices:
     return Choices(
         size=_size(seen.sizes.shorter, MOST_SIZE if machine.gpus else MOST_SIZE_ON_CPU),
         channels=1 if seen.sizes.gray == seen.sizes.looked else 3,
-        target=None if at is None else target(seen.vouching(at)),
+        target=None if at is None else target(*seen.vouching(at)),
         minutes=_minutes(images, machine),
         epochs=20 if images < MANY else 12,
         batches=_batches(seen),
@@ -127,16 +129,16 @@ def choose(seen: Seen, machine: Machine) -> Choices:
     )
 
 
-def target(positives: int) -> Target | None:
+def target(positives: int, alone: int) -> Target | None:
     """The highest recall of the list that so many positives can vouch for with some missed.
 
-    >>> target(300), target(10)
-    (Target(recall=0.95, positives=300, missed=8), None)
+    >>> target(300, 60), target(10, 2)
+    (Target(recall=0.95, positives=300, missed=8, alone=60), None)
     """
     for recall in TARGETS:
         missed = may_miss(recall, positives)
         if missed >= ROOM:
-            return Target(recall=recall, positives=positives, missed=missed)
+            return Target(recall=recall, positives=positives, missed=missed, alone=alone)
     return None
 
 

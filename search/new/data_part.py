@@ -59,9 +59,9 @@ def _positive(seen: Seen) -> Iterator[str]:
     if positive is None:
         yield from _said(
             "Every class counts alike, so none is named here. If one of them must not be missed,"
-            " write its name without the # in front, and take another OBJECTIVE (below)."
+            " have another space written, with --positive and its name: OBJECTIVE will be another,"
+            " too."
         )
-        yield f"    # positive={literal(classes[0])},"
         return
     if seen.guess is not None:
         other = next(name for name in classes if name != positive)

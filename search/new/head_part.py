@@ -15,6 +15,8 @@ from search.new.choices import (
     TRIALS,
     Choices,
     Machine,
+    Target,
+    may_miss,
 )
 from search.new.lines import comment, inside, literal, paragraph, shown
 from search.new.seen import Seen
@@ -81,11 +83,8 @@ def objective_lines(seen: Seen, choices: Choices) -> Iterator[str]:
     if seen.positive is None:
         yield from comment(
             "What a good answer is: the share of each class's images that are recognised, averaged"
-            " over the classes, so that a rare class counts as much as a frequent one. With a"
-            " class that must not be missed (positive= above) take instead:"
+            " over the classes, so that a rare class counts as much as a frequent one."
         )
-        yield '# Objective("recall_weighted", recall_weight=0.75, threshold=TargetRecall(0.95))'
-        yield "# and add TargetRecall to the names that are imported above."
         yield 'OBJECTIVE = Objective("balanced_accuracy")'
         return
     from xfer.evaluate.objectives import cost_ratio
@@ -116,13 +115,30 @@ def objective_lines(seen: Seen, choices: Choices) -> Iterator[str]:
         "TargetRecall: the model gets the highest threshold that finds this share of them, with"
         f" 95 % confidence. It is chosen on about {aim.positives:,} {of_whom} of {name}, which can"
         f" vouch for {share(aim.recall)} as long as no more than {aim.missed} of them are"
-        f" missed.{more}"
+        f" missed.{_without_refits(aim)}{more}"
     )
     yield "OBJECTIVE = Objective("
     yield '    "recall_weighted",'
     yield f"    recall_weight={RECALL_WEIGHT},"
     yield f"    threshold=TargetRecall({aim.recall:g}),"
     yield ")"
+
+
+def _without_refits(aim: Target) -> str:
+    """What a shorter search comes to; empty where it makes no difference."""
+    if aim.alone >= aim.positives:
+        return ""
+    missed = may_miss(aim.recall, aim.alone)
+    if missed < 0:
+        few = f"the {aim.alone} of validation are too few to vouch for it"
+    elif missed == 0:
+        few = f"all {aim.alone} of validation have to be found for it, at the price of false alarms"
+    else:
+        few = f"no more than {missed} of the {aim.alone} of validation may be missed"
+    return (
+        " For that the best trials are trained again; in a search of too few minutes for it,"
+        f" {few}."
+    )
 
 
 def budget_lines(seen: Seen, choices: Choices, machine: Machine) -> Iterator[str]:

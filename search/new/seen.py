@@ -74,14 +74,18 @@ class Seen:
         at = self.source.positive
         return None if at is None else self.source.classes[at]
 
-    def vouching(self, label: int) -> int:
+    def vouching(self, label: int) -> tuple[int, int]:
         """Patients of a class on whose answers the threshold will be chosen, about.
 
-        Those of validation, or, where these are few, of all but the test part. Parts that are still
-        to be cut count as the fifths that they will be. Where patients are not known, images.
+        Those of validation, or, where these are few, of all but the test part, once the best trials
+        are trained again. Parts that are still to be cut count as the fifths that they will be.
+        Where patients are not known, images.
 
         Args:
             label: position in the source's classes.
+
+        Returns:
+            Their number, and how many there are where no trial is trained again.
         """
         of_class = [item for item in self.source.items if item.label == label]
         owners = {
@@ -91,8 +95,9 @@ class Seen:
         rest = owners["train"] + (owners[None] or 0)
         if not any(item.split == "test" for item in self.source.items):
             rest -= rest // 5
-        val = owners["val"] or rest // 5
-        return val if val >= FEW else rest + owners["val"]
+        both = rest + owners["val"]
+        val = max(owners["val"], both // 5)  # one that is too small is cut anew
+        return (val if val >= FEW else both), val
 
 
 def look(place: str | Table, *, positive: str | None) -> Seen:
