@@ -4,15 +4,12 @@ import random
 from pathlib import Path
 
 import pytest
-import torch
-from torch.nn.functional import cross_entropy
 
 from search.check.walk import draw, edge, take_walk
 from search.options import parse
 from search.plan import make_plan
 from search.space import load_space
-from xfer.models.assembly import skeleton
-from xfer.optim import build_optimizer, parameter_groups
+from tests.spaces.meta import train_a_step
 from xfer.recipe import ConvNet, Recipe
 
 SPACE = Path(__file__).parent.parent.parent / "spaces" / "pneumonia.py"
@@ -33,29 +30,9 @@ def drawn(count: int) -> list[Recipe]:
     return recipes
 
 
-def train_a_step(recipe: Recipe) -> None:
-    """Everything that a trial does but for the numbers: on `meta` nothing is computed."""
-    with torch.device("meta"):
-        net = skeleton(recipe, classes=2, size=SIZE, channels=1)
-        images = torch.empty(4, 1, SIZE, SIZE, dtype=torch.uint8)
-        labels = torch.empty(4, dtype=torch.int64)
-    optimizer = build_optimizer(
-        parameter_groups(net.parts()), name=recipe.optimizer, lr=recipe.lr, l2=recipe.l2
-    )
-    for head_only in (True, False) if recipe.head_first else (False,):
-        net.head_only(head_only)
-        net.train()
-        logits = net.suffix(net.prefix(images))
-        assert logits.shape == (4, 2)
-        cross_entropy(logits, labels, label_smoothing=recipe.label_smoothing).backward()
-        without = [n for n, p in net.named_parameters() if p.requires_grad and p.grad is None]
-        assert without == []
-        optimizer.zero_grad()
-
-
 def test_recipes_of_the_space_can_be_built_and_trained():
     for recipe in drawn(12):
-        train_a_step(recipe)
+        train_a_step(recipe, size=SIZE)
 
 
 @pytest.mark.slow
@@ -65,4 +42,4 @@ def test_500_recipes_of_the_space_can_be_built_and_trained():
     assert len(set(recipes)) == 500
     assert len(models) > 50
     for recipe in recipes:
-        train_a_step(recipe)
+        train_a_step(recipe, size=SIZE)

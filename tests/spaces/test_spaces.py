@@ -41,7 +41,7 @@ def test_a_space_holds_no_mistake(path: Path, flags: tuple[str, ...]) -> None:
     assert len(found.samples) == 5
 
 
-@pytest.mark.parametrize("name", ["pneumonia", "any"])
+@pytest.mark.parametrize("name", ["pneumonia", "any", "alzheimer", "cats_dogs", "smoking"])
 def test_every_backbone_that_a_space_offers_is_found(name: str, tmp_path: Path) -> None:
     path = ROOT / f"spaces/{name}.py"
     plan = make_plan(load_space(path), parse([str(path), "--data", str(tmp_path)]))
@@ -80,6 +80,15 @@ def test_a_demo_space_without_images_is_checked_on_phantoms(
     assert "model | convnet | always" in out
 
 
+@pytest.mark.slow
+def test_study_cs_space_fits_the_brains_that_stand_in(capsys: pytest.CaptureFixture[str]) -> None:
+    flags = ("--data", "builtin:brains", "--known-only", "--strict")
+    assert main([str(ROOT / "spaces/alzheimer.py"), *flags]) == 0
+    out = capsys.readouterr().out
+    assert "1,654 images of builtin:brains:1654" in out
+    assert "Positive: AD." in out
+
+
 @pytest.mark.parametrize(
     ("flags", "told"),
     [
@@ -87,6 +96,9 @@ def test_a_demo_space_without_images_is_checked_on_phantoms(
         (("pneumonia", "--data", "pneumoniamnist.npz"), "Positive: pneumonia."),
         (("any", "--data", "smoking", "--positive", "smoking"), "Positive: smoking."),
         (("any", "--data", "beans"), "healthy"),
+        (("beans", "--data", "beans"), "healthy"),
+        (("cats_dogs", "--data", "cats_dogs"), "Positive: dogs."),
+        (("smoking", "--data", "smoking"), "Positive: smoking."),
     ],
     ids=" ".join,
 )
