@@ -43,8 +43,9 @@ def _measured(comparison: Comparison, runs: Sequence[FinishedRun]) -> Iterable[s
         for sheet in sheets.values()
         if sheet is not None
     ]
+    name = metric_name(comparison.metric)
     yield (
-        f"{metric_name(comparison.metric).capitalize()} is the mean over n trainings; its interval "
+        f"{name[0].upper()}{name[1:]} is the mean over n trainings; its interval "
         f"is of 95 %, by patient: {'; '.join(counts)}."
     )
     if comparison.metric == "auroc":

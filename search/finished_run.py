@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -133,11 +134,10 @@ def _document(path: Path) -> Mapping[str, Any]:
 
 
 def _unfinished(run: RunDir, manifest: Mapping[str, Any]) -> RunError:
-    space = manifest.get("plan", {}).get("options", {}).get("space", "SPACE")
-    return RunError(
-        f"{run.root} is not finished; go on with it: python -m search.run {space} --out "
-        f"{run.root.parent} --name {run.name} --resume"
-    )
+    words = list(manifest.get("command") or ("python", "-m", "search.run", "SPACE"))
+    for flag, value in (("--name", [run.name]), ("--resume", [])):
+        words += [] if flag in words else [flag, *value]
+    return RunError(f"{run.root} is not finished; go on with it: {shlex.join(words)}")
 
 
 def _check_whole(

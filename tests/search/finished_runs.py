@@ -115,8 +115,9 @@ def write_run(
     }  # fmt: skip
     (folder / "result.json").write_text(json.dumps(content | dict(result or {})))
     about = {
+        "command": ["python", "-m", "search.run", "spaces/beans.py", "--known-only"],
         "plan": {
-            "options": {"space": "spaces/beans.py", "folds": None},
+            "options": {"folds": None},
             "data": {"path": "/data/beans", "size": 224},
         },
         "data": {"digest": "da7a", "images": 1000},

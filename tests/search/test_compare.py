@@ -382,8 +382,8 @@ def test_all_that_is_wrong_is_told_at_once(
         f"{good} is given twice; leave one out",
         f"there is no run {tmp_path / 'god'}; did you mean 'good'?",
         "tested.npz is missing: the run was made by an earlier version, or its test part was not",
-        f"{going} is not finished; go on with it: python -m search.run spaces/beans.py --out "
-        f"{tmp_path} --name going --resume",
+        f"{going} is not finished; go on with it: python -m search.run spaces/beans.py "
+        "--known-only --name going --resume",
         f"{ended} is not finished",
         "tested.npz is damaged",
         f"cannot read {torn / 'result.json'}",

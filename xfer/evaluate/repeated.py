@@ -187,11 +187,15 @@ def _patients(measured: Repeated) -> int:
 def _one_patient(measured: Repeated) -> float:
     """The square of what it changes that one more patient is answered right.
 
-    Of balanced accuracy, and of AUROC, which it is where answers have two values, that is summed
-    over a patient of each class; of MCC, which is about 2 x balanced accuracy - 1, likewise.
+    Of balanced accuracy that is summed over a patient of each class; of MCC, which is about
+    2 x balanced accuracy - 1, likewise. Of AUROC, which few answers change from one end to the
+    other, it is what a patient changes in the mean: variance / patients.
     """
     first, name = measured.trainings[0], measured.name
-    if name in ("balanced_accuracy", "auroc", "mcc"):
+    if name == "auroc":
+        draws = measured.draws
+        return float(np.nanvar(draws, axis=1).mean()) / max(1, _patients(measured))
+    if name in ("balanced_accuracy", "mcc"):
         present = np.unique(first.labels)
         each = [len(np.unique(first.patients[first.labels == c])) for c in present]
         squares = sum(1 / count**2 for count in each) / len(each) ** 2
