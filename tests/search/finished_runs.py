@@ -112,6 +112,7 @@ def write_run(
     content = {
         "name": folder.name, "demo": False, "seed": seed, "interrupted": False, "opened": 1,
         "finalists": None, "experiments": None if search else experiments,
+        "best": {"number": 0}, "test": {"accuracy": {"value": 0.9, "low": 0.8, "high": 0.95}},
     }  # fmt: skip
     (folder / "result.json").write_text(json.dumps(content | dict(result or {})))
     about = {

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from finished_runs import answers, labels_of, write_run
 
-from search.compare import compared, main
-from search.comparison import Comparison, Line
+from search.compare.__main__ import compared, main
+from search.compare.comparison import Comparison, Line
 from search.known_tests import published_told
 from search.space import Published
 from xfer.evaluate.bootstrap import intervals
@@ -407,6 +407,14 @@ def test_files_of_different_openings_are_refused(
     del result["seed"]
     (run / "result.json").write_text(json.dumps(result))
     assert "KeyError 'seed' in result.json or manifest.json" in said(capsys, run, code=2)
+
+
+@pytest.mark.parametrize("now", [{"best": {"number": 7}}, {"test": None}, {"best": None}])
+def test_a_winner_that_was_not_tested_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], now: dict[str, Any]
+) -> None:
+    run = write_run(tmp_path / "one", given(A=0.9), search=True, result=now)
+    assert "--reopen-test scores the winner" in said(capsys, run, code=2)
 
 
 @pytest.mark.parametrize(

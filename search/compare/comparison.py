@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from math import isnan
 from typing import TYPE_CHECKING, Literal
 
-from search.contenders import Contender, Sheet, Training
-from search.reported import Reported, apart_from, reported
+from search.compare.contenders import Contender, Sheet, Training
+from search.compare.reported import Reported, apart_from, reported
 
 if TYPE_CHECKING:
     from xfer.evaluate.bootstrap import Resampled

@@ -11,7 +11,7 @@ from textwrap import wrap
 from typing import TYPE_CHECKING
 
 from search.amounts import clock
-from search.comparison import Comparison, Line
+from search.compare.comparison import Comparison, Line
 
 if TYPE_CHECKING:
     from xfer.evaluate.independent import Apart

@@ -157,6 +157,12 @@ def _check_whole(
             f"{run.root} cannot be read: {type(error).__name__} {error} in {run.result.name} or "
             f"{run.manifest.name}"
         ) from error
+    best, opened = (result.get("best") or {}).get("number"), int(tested.numbers[0])
+    if best != opened or result.get("test") is None:
+        raise RunError(
+            f"{run.root}: trial {best} wins now, and the test part was opened for trial {opened} "
+            "as it was then; --resume --reopen-test scores the winner, and every output says so"
+        )
     answered = set(tested.names[1:])
     if told != answered:
         other = ", ".join(map(repr, sorted(told ^ answered)))

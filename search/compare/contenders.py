@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from search.finished_run import FinishedRun
+from search.compare.finished_run import FinishedRun
 
 if TYPE_CHECKING:
     import numpy as np

@@ -15,12 +15,12 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from search.comparison import BINARY, SEVERAL, Comparison, compare
-from search.comparison_notes import notes
-from search.comparison_table import markdown, plain
-from search.contenders import Contender, gather
+from search.compare.comparison import BINARY, SEVERAL, Comparison, compare
+from search.compare.contenders import Contender, gather
+from search.compare.finished_run import FinishedRun, read_finished
+from search.compare.notes import notes
+from search.compare.table import markdown, plain
 from search.errors import OptionsError, SearchError
-from search.finished_run import FinishedRun, read_finished
 from search.messages import near, together
 from xfer.errors import XferError
 
@@ -60,7 +60,7 @@ def compared(
 
     Args:
         folders: of finished runs.
-        metric: of `search.comparison.BINARY`, or `SEVERAL`.
+        metric: of `search.compare.comparison.BINARY`, or `SEVERAL`.
         against: name of a row; None: the first that has answers.
         draws: of the bootstrap.
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from search.comparison import Comparison, Line
-from search.comparison_table import metric_name
-from search.finished_run import FinishedRun
+from search.compare.comparison import Comparison, Line
+from search.compare.finished_run import FinishedRun
+from search.compare.table import metric_name
 
 MOST_NAMES = 6
 """Rows that a note lists by name; of more it says how many."""

@@ -1,0 +1,1 @@
+"""How do runs and experiments compare? `python -m search.compare RUN...`"""
