@@ -163,7 +163,18 @@ def _reported(line: Line) -> tuple[str, ...]:
 
 
 def _apart(difference: Apart) -> tuple[str, str]:
-    return signed(difference.value), f"({signed(difference.low)} to {signed(difference.high)})"
+    return signed(difference.value), f"({_end(difference.low)} to {_end(difference.high)})"
+
+
+def _end(value: float) -> str:
+    """An end of an interval; one that is next to 0 shows on which side.
+
+    >>> [_end(v) for v in (0.0123, -0.0003, 0.0, 0.0000001)]
+    ['+.012', '-.0003', '+.000', '+1e-07']
+    """
+    if value == 0 or abs(value) >= 0.0005:
+        return signed(value)
+    return _bare(f"{value:+.4f}") if abs(value) >= 5e-5 else f"{value:+.0e}"
 
 
 def _cost(line: Line) -> tuple[str, ...]:
@@ -203,4 +214,4 @@ def _without_empty_ends(rows: Sequence[str]) -> list[str]:
 
 
 def _bare(text: str) -> str:
-    return text.replace("0.", ".", 1) if text.lstrip("-").startswith("0.") else text
+    return text.replace("0.", ".", 1) if text.lstrip("+-").startswith("0.") else text
