@@ -41,6 +41,16 @@ def load_images(plan: Plan, interpolations: Sequence[str]) -> tuple[Dataset, Loa
         )
 
 
+def drawn_said(plan: Plan) -> str | None:
+    """What has to stand beside every result of images that were drawn; a demo says it itself."""
+    from xfer.data.builtin import is_drawn
+
+    place = plan.data.place
+    if plan.demo or not is_drawn(place):
+        return None
+    return f"SYNTHETIC IMAGES: {place} are drawn, and nothing here is about real ones."
+
+
 def cut(plan: Plan, data: Dataset, loading: Loading) -> tuple[Fold, ...] | None:
     """The folds that every trial is scored on, of all but the test part; None: there are none.
 

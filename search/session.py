@@ -19,7 +19,7 @@ from search.check.inspection import Inspection, inspect
 from search.errors import SearchError, SpaceError, TrialsError
 from search.finish import finish
 from search.forecast import said
-from search.images import cut, cut_for_refits, load_images
+from search.images import cut, cut_for_refits, drawn_said, load_images
 from search.joined import Joined, slots_of_cluster
 from search.keeping import keep_best_checkpoints
 from search.known_tests import refuse_unfinished
@@ -201,7 +201,7 @@ def _run(
                 refuse_unfinished(record.rows(), plan, name=run.name)
             refitted = running.refit(record.rows(), seconds_used=record.seconds_used)
             ray.close()
-            remarks = (plan.altered, *loading.marks, problem, refitted.mark)
+            remarks = (drawn_said(plan), plan.altered, *loading.marks, problem, refitted.mark)
             finished = finish(
                 run,
                 record.rows(),

@@ -126,7 +126,7 @@ B = STUDY | {
 B3 = B | FROZEN | {"model": "inception_v3", "cut": True}
 B4 = B | THAWED | {"model": "inception_v3", "cut": True, "trained": "window"}
 
-# Ours: what is left where the studies' backbones are not at hand.
+# Ours: cheap, and what is left where the studies' backbones are not at hand.
 PLAIN = {
     "head/pool": "average", "head/dense": 0, "dropout": 0.2, "optimizer": "adam", "lr": 1e-3,
     "schedule": "constant", "batch_size": 32, "clip_norm": 1.0, "label_smoothing": 0.0, "l1": 0.0,
@@ -134,8 +134,14 @@ PLAIN = {
 }  # fmt: skip
 OURS = PLAIN | FROZEN | {"cut": False}
 
-# Configurations people already know; tried first, in this order.
+# Configurations people already know; tried first, in this order: ours, then the studies'.
 KNOWN = {
+    "mobilenet, frozen": OURS | {"model": "mobilenet_v2"},
+    "squeezenet, frozen": OURS | {"model": "squeezenet1_1"},
+    "three convolutions": PLAIN | {
+        "model": "convnet", "convnet/kernels": 16, "convnet/depth": 3, "convnet/kernel_size": 3,
+        "convnet/pool": "max", "convnet/batch_norm": True, "convnet/initial": "he_uniform",
+    },
     "A1": A1,
     "A2": A2,
     "A3": A2 | {"augment": "light"},
@@ -153,12 +159,6 @@ KNOWN = {
     "B4": B4,
     "B5": B4 | {"augment": "light", "balance": "oversample", "oversample/augmented": True},
     "B6": B3 | {"model": "resnet50", "cut": False, "balance": "class_weights"},
-    "mobilenet, frozen": OURS | {"model": "mobilenet_v2"},
-    "squeezenet, frozen": OURS | {"model": "squeezenet1_1"},
-    "three convolutions": PLAIN | {
-        "model": "convnet", "convnet/kernels": 16, "convnet/depth": 3, "convnet/kernel_size": 3,
-        "convnet/pool": "max", "convnet/batch_norm": True, "convnet/initial": "he_uniform",
-    },
 }  # fmt: skip
 
 LIGHT = "The study does not say how images are changed: ours are by Augment.light()."
