@@ -46,7 +46,9 @@ def space(trial: Trial) -> Recipe:
 
 def score_of(recipe: Mapping[str, Any], epoch: int) -> float:
     """Best at a learning rate of 1e-3 without dropout; higher with every epoch."""
-    top = 1 - abs(math.log10(recipe["lr"]) + 3) / 4 - recipe["head"]["dropout"] / 4
+    dropout = recipe["head"]["dropout"]
+    dropout = max(dropout) if isinstance(dropout, list) else dropout
+    top = 1 - abs(math.log10(recipe["lr"]) + 3) / 4 - dropout / 4
     return top * (1 - 0.5**epoch)
 
 
