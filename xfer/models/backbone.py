@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import deepcopy
 from functools import cache
 from typing import Any
 
@@ -51,11 +52,22 @@ def _classifier(name: str, *, size: int | None = None) -> nn.Module:
     arguments: dict[str, Any] = dict(row.arguments)
     if row.adapter == "vit" and size is not None:
         arguments["image_size"] = size
-    if name.startswith("regnet") and torch.get_default_device().type == "meta":
+    if torch.get_default_device().type == "meta":
+        return deepcopy(_without_values(name, tuple(sorted(arguments.items()))))
+    return get_model(name, weights=None, **arguments)
+
+
+@cache  # filling what has no values takes most of a second of a ResNet-152
+def _without_values(name: str, arguments: tuple[tuple[str, Any], ...]) -> nn.Module:
+    """Torchvision's model on `meta`; to be copied before it is changed."""
+    from torchvision.models import get_model
+
+    if name.startswith("regnet"):
         # Its widths are computed by tensors that are read, so it is built for real, then emptied.
         with torch.random.fork_rng(devices=[]), torch.device("cpu"):
-            return get_model(name, weights=None, **arguments).to("meta")
-    return get_model(name, weights=None, **arguments)
+            return get_model(name, weights=None, **dict(arguments)).to("meta")
+    with torch.device("meta"):
+        return get_model(name, weights=None, **dict(arguments))
 
 
 def own(backbone: nn.Module, path: str, module: nn.Module) -> None:
