@@ -115,7 +115,7 @@ def check(
     walks = drawn + known_walks
     trained = known_walks if plan.options.known_only else walks
     found = [
-        *told_once([problem for walk in walks for problem in walk.problems], walks),
+        *told_once([problem for walk in trained for problem in walk.problems], trained),
         *one_range(walks),
         *repeatable(plan, drawn, lines),
         *buildable(plan, trained, lines),
