@@ -222,8 +222,13 @@ def _rules(up: _Axis, width: int) -> Html:
 
 
 def _padded(values: Sequence[float]) -> tuple[float, float]:
+    """The range of an axis; scores that differ by rounding alone get one they can be drawn in.
+
+    >>> _padded([2 / 3, 2 / 3 + 1e-16])[1] - _padded([0.5])[0] > 0.15
+    True
+    """
     low, high = min(values), max(values)
-    edge = 0.06 * (high - low) or 0.02
+    edge = 0.06 * (high - low) if high - low > 1e-6 else 0.02
     return low - edge, high + edge
 
 

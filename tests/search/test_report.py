@@ -518,3 +518,10 @@ def test_a_page_is_sorted_by_a_real_browser(run: RunDir, tmp_path: Path) -> None
 def test_json_of_every_fixture_is_strict(run: RunDir) -> None:
     for path in (run.result, run.audit, run.manifest):
         json.loads(path.read_text(), parse_constant=pytest.fail)
+
+
+def test_scores_that_differ_by_rounding_alone_can_be_drawn() -> None:
+    points = [(0.1, 2 / 3), (0.2, 2 / 3 + 1.2e-16), (0.3, 2 / 3 - 1.2e-16)]
+    assert len({score for _, score in points}) > 1
+    drawn = scatter(points, best=1, name="lr", caption="")
+    assert drawn.count("<circle") == 3

@@ -24,7 +24,7 @@ STUDIES: dict[str, tuple[str, str, dict[str, str], tuple[str, ...]]] = {
     "B": ("pneumonia", "chest_xray", PNEUMONIA, (*AT_80, "--known", "B*")),
     "C": ("alzheimer", "builtin:brains:200", {}, ("--epochs", "1")),
     "D": (
-        "cats_dogs", "cats_dogs", {"vgg16": MOBILE, "resnet50": SQUEEZE},
+        "cats_dogs", "cats_dogs", {"vgg16": MOBILE, "resnet50": MOBILE},
         ("--image-size", "32", "--epochs", "2", "--known", "D*"),
     ),
     "E": ("beans", "beans", {"inception_v3": MOBILE}, ("--image-size", "64", "--epochs", "2")),
