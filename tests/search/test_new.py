@@ -135,6 +135,7 @@ def test_three_classes_count_alike(capsys: pytest.CaptureFixture[str]) -> None:
     formatted("spaces/mine.py")
 
 
+@pytest.mark.slow
 def test_one_of_three_classes_can_be_the_positive_one() -> None:
     photos("photos", {"angular": 12, "healthy": 12, "rust": 12})
     assert main(["mine", "--data", "photos", "--positive", "RUST"]) == 0
@@ -166,6 +167,7 @@ def test_images_that_are_not_square_are_named_with_the_ways_out() -> None:
     formatted("spaces/mine.py")
 
 
+@pytest.mark.slow
 def test_patients_in_names_are_found() -> None:
     for label, first in (("ill", 0), ("well", 50)):
         for number in range(30):
@@ -182,6 +184,7 @@ def test_patients_in_names_are_found() -> None:
     formatted("spaces/mine.py")
 
 
+@pytest.mark.slow
 def test_parts_are_counted_and_what_is_missing_is_said() -> None:
     for part, count in (("Training", 12), ("valid", 5)):
         photos(f"photos/{part}", {"defect": count, "good": count})
@@ -215,6 +218,7 @@ def test_images_that_cannot_be_split_are_told_by_the_check_of_a_written_space(
     assert load_space("spaces/mine.py").data.positive == "bad"
 
 
+@pytest.mark.slow
 def test_an_npz_has_no_names_to_look_into() -> None:
     images = np.random.default_rng(0).integers(0, 256, (60, 28, 28), dtype=np.uint8)
     labels = np.arange(60) % 2
@@ -228,6 +232,7 @@ def test_an_npz_has_no_names_to_look_into() -> None:
     formatted("spaces/mine.py")
 
 
+@pytest.mark.slow
 def test_what_comes_with_the_project_will_do() -> None:
     assert main(["mine", "--data", "builtin:digits", "--positive", "8"]) == 0
     assert (found().data.positive, found().data.channels, found().data.size) == ("8", 1, 64)
@@ -281,6 +286,7 @@ def test_columns_of_a_table_are_found_by_what_is_in_them(
     formatted("spaces/mine.py")
 
 
+@pytest.mark.slow
 def test_files_of_a_table_may_lie_in_a_folder_beside_it() -> None:
     table("labels.csv", ("file", "diagnosis"), below="pictures")
     assert main(["mine", "--data", "set/labels.csv", "--positive", "tumor"]) == 0
