@@ -218,7 +218,7 @@ def finish(
         reopen=reopen_test,
     )
     marks += opened.marks
-    if tested := len(opened.experiments or {}):
+    if tested := sum("untested" not in one for one in (opened.experiments or {}).values()):
         marks.append(
             f"{tested} experiments were scored in this opening: whoever chooses by their numbers "
             "on test needs new test images to know how good the choice is."

@@ -12,6 +12,7 @@ from math import ceil, log
 from pathlib import Path
 from typing import Any
 
+from search.amounts import counted
 from search.errors import OptionsError, SpaceError
 from search.messages import together
 from search.narrowing import CONVNET, NarrowedTrial, left_known, published_of
@@ -108,7 +109,7 @@ class Plan:
         if self.data.size != self.space.data.size:
             ways.append(f"at {self.data.size} pixels a side, not {self.space.data.size}")
         if self.most_epochs is not None:
-            ways.append(f"for {self.most_epochs} epochs at most")
+            ways.append(f"for {counted(self.most_epochs, 'epoch')} at most")
         if not ways:
             return None
         return f"Not trained as the space says: {', '.join(ways)}."

@@ -20,8 +20,6 @@ from search.errors import RunError
 if TYPE_CHECKING:
     import numpy as np
 
-TESTED = "tested.npz"
-"""Its name in a run's folder."""
 WINNER = "winner"
 """What the first answers are called; the rest have names of known configurations."""
 

@@ -142,13 +142,13 @@ def check(
         notes.append(f"The weights of {missing} are not on this machine and will be fetched when "
                      "the search starts.")  # fmt: skip
     first = _recipes(plan, known_walks[::KNOWN_WALKS])  # one of each configuration
-    drawn_ones = _recipes(plan, drawn[: 2 * DRAWN : 2])
+    others = [] if plan.options.known_only else _recipes(plan, drawn[: 2 * DRAWN : 2])
     return Checked(
         problems=tuple(problems),
         notes=tuple(notes),
         hyperparameters=tuple(_table(drawn)),
         ranges=ranges(walks),
-        recipes=(*first, *([] if trained is known_walks else drawn_ones)),
+        recipes=(*first, *others),
         known=len(first),
         samples=tuple(_samples(plan, drawn, classes)),
         backbones=backbones,

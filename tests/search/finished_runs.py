@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from search.tested import TESTED, Tested, write_tested
+from search.rundir import RunDir
+from search.tested import Tested, write_tested
 
 HEALTHY, SICK = "healthy", "sick"
 
@@ -93,7 +94,7 @@ def write_run(
     first = next(iter(given.values())) if winner is None else winner
     names = () if search else tuple(given)
     write_tested(
-        folder / TESTED,
+        RunDir(folder).tested,
         Tested(
             names=("winner", *names),
             numbers=np.arange(len(names) + 1),

@@ -112,7 +112,7 @@ def test_what_is_trained_otherwise_is_said(study: Path) -> None:
     assert planned(study, "--known-only").altered is None
     smaller = planned(study, "--known-only", "--image-size", "8", "--epochs", "1")
     assert smaller.altered == (
-        "Not trained as the space says: at 8 pixels a side, not 16, for 1 epochs at most."
+        "Not trained as the space says: at 8 pixels a side, not 16, for 1 epoch at most."
     )
     assert planned(study, "--image-size", "8").altered is None
 

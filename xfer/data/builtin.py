@@ -8,7 +8,9 @@ images in all, without a limit on where the project runs: `builtin:phantoms` and
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from difflib import get_close_matches
+from typing import Any
 
 import numpy as np
 
@@ -71,28 +73,28 @@ def _digits() -> Listing:
 
 
 def _phantoms(count: int, seed: int) -> Listing:
-    plan = phantoms.plan_phantoms(count, seed=seed)
-    return Listing(
-        name=f"builtin:phantoms:{count}",
-        names=[f"{phantom.label}/{phantom.file_name}" for phantom in plan],
-        classes=[phantom.label for phantom in plan],
-        splits=[None] * count,
-        patients=[phantom.patient for phantom in plan],
-        has_file_names=True,
-        read=lambda i: phantoms.draw_phantom(plan[i]),
-        digest=lambda i: blake2b(f"phantom {phantoms.VERSION} {plan[i]}".encode()),
+    return _drawn(
+        "phantom", phantoms.plan_phantoms(count, seed=seed), phantoms.draw_phantom, phantoms.VERSION
     )
 
 
 def _brains(count: int, seed: int) -> Listing:
-    plan = brains.plan_brains(count, seed=seed)
+    return _drawn("brain", brains.plan_brains(count, seed=seed), brains.draw_brain, brains.VERSION)
+
+
+def _drawn(
+    what: str,
+    plan: Sequence[phantoms.Phantom] | Sequence[brains.Brain],
+    draw: Callable[[Any], np.ndarray],
+    version: int,
+) -> Listing:
     return Listing(
-        name=f"builtin:brains:{count}",
-        names=[f"{brain.label}/{brain.file_name}" for brain in plan],
-        classes=[brain.label for brain in plan],
-        splits=[None] * count,
-        patients=[brain.patient for brain in plan],
+        name=f"{PREFIX}{what}s:{len(plan)}",
+        names=[f"{one.label}/{one.file_name}" for one in plan],
+        classes=[one.label for one in plan],
+        splits=[None] * len(plan),
+        patients=[one.patient for one in plan],
         has_file_names=True,
-        read=lambda i: brains.draw_brain(plan[i]),
-        digest=lambda i: blake2b(f"brain {brains.VERSION} {plan[i]}".encode()),
+        read=lambda i: draw(plan[i]),
+        digest=lambda i: blake2b(f"{what} {version} {plan[i]}".encode()),
     )
